@@ -1,0 +1,330 @@
+"""Exact Bellman backups over joint actions by meeting in the middle: plan, tables, sweeps.
+
+Each count vector c is served by the split of the states for which it costs least, so that no law has to range over more
+agents than it must: with three states, the group of one state is always the fullest one, and the other group holds at
+most 2k/3 agents.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from ...kernels.bellman import joint as joint_kernels
+from ...kernels.bellman.global_agent import mix_values
+from ...kernels.expectation import meet_in_the_middle as kernels
+from ...kernels.lattice import enumerate_counts, fill_successors, fill_sums, lattice_size, lattice_sizes, rank_counts
+from .row_options import RowOptions, count_row_options, make_row_options
+
+EPSILON = float(np.finfo(np.float64).eps)
+# A split of many states has many groups; past this number only the groups of one state are considered.
+MAX_GROUPS = 40
+
+
+def members(group: int, n_sl: int) -> list[int]:
+    """States of a group given as a bit mask."""
+    return [s for s in range(n_sl) if group >> s & 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPlan:
+    """Which split serves each count vector, and the sizes that follow (exact integers, nothing allocated)."""
+
+    k: int
+    n_sl: int
+    first_group: np.ndarray  # int64[n_c]   bit mask of the first group
+    levels: dict[int, tuple[int, ...]]  # group -> agents m for which its laws are used
+    n_joint_actions: int  # joint actions over all count vectors, for one s_g
+    law_bytes: int
+    multiplications: int  # of the products, for one (s_g, a_g)
+
+
+def _group_action_count(m: int, n_states: int, n_al: int, actions: str) -> int:
+    """Number of group actions of m agents over n_states states."""
+    if actions == "joint":
+        return lattice_size(m, n_states * n_al) if n_states else int(m == 0)
+    options = [count_row_options(x, n_al, actions) for x in range(m + 1)]
+    ways = [1] + [0] * m
+    for _ in range(n_states):
+        ways = [sum(ways[j - x] * options[x] for x in range(j + 1)) for j in range(m + 1)]
+    return ways[m]
+
+
+def plan_splits(n_sg: int, k: int, n_sl: int, n_al: int, actions: str) -> SplitPlan:
+    """Choose the cheapest split of the states for every count vector of Λ(k, n_sl)."""
+    n_c = lattice_size(k, n_sl)
+    counts = np.empty((n_c, n_sl), dtype=np.int64)
+    enumerate_counts(k, counts)
+    log_options = np.log([count_row_options(x, n_al, actions) for x in range(k + 1)])
+    log_joint_actions = log_options[counts].sum(axis=1)
+    next_sizes = np.array([float(lattice_size(m, n_sl)) for m in range(k + 1)])
+
+    largest = max(1, n_sl // 2)
+    groups = [sum(1 << s for s in c) for r in range(1, largest + 1) for c in itertools.combinations(range(n_sl), r)]
+    if len(groups) > MAX_GROUPS:
+        groups = [1 << s for s in range(n_sl)]
+    best_cost = np.full(n_c, np.inf)
+    first_group = np.zeros(n_c, dtype=np.int64)
+    for group in groups:
+        inside = members(group, n_sl)
+        m = counts[:, inside].sum(axis=1)
+        shared_by = np.array([float(lattice_size(k - int(j), n_sl - len(inside))) for j in range(k + 1)])[m]
+        first_actions = np.exp(log_options[counts[:, inside]].sum(axis=1))
+        cost = next_sizes[k - m] * (np.exp(log_joint_actions) + first_actions * next_sizes[m] / np.maximum(shared_by, 1.0))
+        # The second group's laws are what fills the memory, so the first group must hold its share of the agents.
+        # Ties go to the group named first, whatever the rounding of the logarithms.
+        cheaper = (m * n_sl >= k * len(inside)) & (cost < best_cost * (1 - 1e-9))
+        first_group[cheaper] = group
+        best_cost[cheaper] = cost[cheaper]
+
+    everything = (1 << n_sl) - 1
+    used: dict[int, int] = {}
+    for group in groups:
+        served = counts[first_group == group]
+        if served.shape[0]:
+            m = served[:, members(group, n_sl)].sum(axis=1)
+            used[group] = max(used.get(group, 0), int(m.max()))
+            used[everything ^ group] = max(used.get(everything ^ group, 0), int((k - m).max()))
+    levels = {group: tuple(range(top + 1)) for group, top in used.items()}
+    law_bytes = 8 * n_sg * sum(
+        _group_action_count(m, len(members(group, n_sl)), n_al, actions) * (lattice_size(m, n_sl) + 1)
+        for group, ms in levels.items()
+        for m in ms
+    )
+    return SplitPlan(
+        k=k,
+        n_sl=n_sl,
+        first_group=first_group,
+        levels=levels,
+        n_joint_actions=_group_action_count(k, n_sl, n_al, actions),
+        law_bytes=law_bytes,
+        multiplications=int(best_cost.sum()),
+    )
+
+
+class MeetInTheMiddle:
+    """Exact backups over the joint actions of k agents.
+
+    Parameters
+    ----------
+    P_g, r_g, gamma : tables of the global agent
+    P_l : float64[n_sg, n_sl, n_al, n_sl]
+    r_l : float64[n_sg, n_sl, n_al]
+    k : int
+    actions : "joint" or "shared"
+    plan : from `plan_splits`
+    """
+
+    method = "meet in the middle"
+
+    def __init__(self, P_g, P_l, r_g, r_l, gamma: float, k: int, actions: str, plan: SplitPlan | None = None):
+        self.P_g, self.r_g, self.gamma, self.k = P_g, r_g, gamma, k
+        n_sg, n_sl, n_al = P_l.shape[:3]
+        self.n_sl = n_sl
+        self.plan = plan or plan_splits(n_sg, k, n_sl, n_al, actions)
+        self.options: RowOptions = make_row_options(k, n_al, actions)
+        self.sizes = lattice_sizes(k, n_sl)
+        self.counts = np.empty((lattice_size(k, n_sl), n_sl), dtype=np.int64)
+        enumerate_counts(k, self.counts)
+        self._build_group_laws(P_l, r_l / k)
+        self._build_sum_ranks()
+        self._build_tasks()
+
+    # Tables.
+
+    def _build_group_laws(self, P_l: np.ndarray, r_l: np.ndarray) -> None:
+        n_sg = P_l.shape[0]
+        self.starts: dict[tuple[int, int], np.ndarray] = {}
+        self.law_offset: dict[tuple[int, int, int], int] = {}
+        self.reward_offset: dict[tuple[int, int, int], int] = {}
+        n_laws = n_rewards = 0
+        for group, levels in self.plan.levels.items():
+            for m in levels:
+                start = self._block_start(group, m)
+                n_z = int(start[-1, 0])
+                self.starts[group, m] = start
+                for s_g in range(n_sg):
+                    self.law_offset[group, m, s_g] = n_laws
+                    self.reward_offset[group, m, s_g] = n_rewards
+                    n_laws += n_z * lattice_size(m, self.n_sl)
+                    n_rewards += n_z
+        self.laws = np.empty(n_laws)
+        self.rewards = np.empty(n_rewards)
+        successors = []
+        for m in range(self.k):
+            successor = np.empty((lattice_size(m, self.n_sl), self.n_sl), dtype=np.int32)
+            fill_successors(m, self.sizes, successor)
+            successors.append(successor)
+        for group, levels in self.plan.levels.items():
+            inside = members(group, self.n_sl)
+            for m in levels:
+                if m == 0:
+                    for s_g in range(n_sg):
+                        laws, rewards = self._group_tables(group, 0, s_g)
+                        laws[:], rewards[:] = 1.0, 0.0
+                    continue
+                parent, category = self._parents(group, m)
+                for s_g in range(n_sg):
+                    kernels.grow_group_laws(
+                        *self._group_tables(group, m - 1, s_g),
+                        parent,
+                        category,
+                        np.ascontiguousarray(P_l[s_g, inside]),
+                        np.ascontiguousarray(r_l[s_g, inside]),
+                        successors[m - 1],
+                        *self._group_tables(group, m, s_g),
+                    )
+
+    def _block_start(self, group: int, m: int) -> np.ndarray:
+        n_states = len(members(group, self.n_sl))
+        start = np.zeros((lattice_size(m, n_states) + 1, n_states), dtype=np.int64)
+        if n_states:
+            kernels.fill_block_starts(m, self.options.n_options, start)
+        else:
+            start = np.array([[0], [1]], dtype=np.int64)
+        return start
+
+    def _group_tables(self, group: int, m: int, s_g: int) -> tuple[np.ndarray, np.ndarray]:
+        n_z, n_next = int(self.starts[group, m][-1, 0]), lattice_size(m, self.n_sl)
+        law, reward = self.law_offset[group, m, s_g], self.reward_offset[group, m, s_g]
+        return self.laws[law : law + n_z * n_next].reshape(n_z, n_next), self.rewards[reward : reward + n_z]
+
+    def _parents(self, group: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+        start = self.starts[group, m]
+        parent = np.empty(int(start[-1, 0]), dtype=np.int64)
+        category = np.empty((int(start[-1, 0]), 2), dtype=np.int64)
+        options = self.options
+        kernels.fill_group_parents(
+            m,
+            self.sizes,
+            options.n_options,
+            options.row_offset,
+            options.row_parent,
+            options.row_action,
+            start,
+            self.starts[group, m - 1],
+            parent,
+            category,
+        )
+        return parent, category
+
+    def _build_sum_ranks(self) -> None:
+        served = {
+            int(self.counts[c, members(group, self.n_sl)].sum())
+            for group in np.unique(self.plan.first_group)
+            for c in np.flatnonzero(self.plan.first_group == group)
+        }
+        self.sum_offset: dict[int, int] = {}
+        parts, offset = [], 0
+        for m in sorted(served):
+            first = np.empty((lattice_size(m, self.n_sl), self.n_sl), dtype=np.int64)
+            second = np.empty((lattice_size(self.k - m, self.n_sl), self.n_sl), dtype=np.int64)
+            enumerate_counts(m, first)
+            enumerate_counts(self.k - m, second)
+            ranks = np.empty((first.shape[0], second.shape[0]), dtype=np.int32)
+            fill_sums(first, second, self.sizes, ranks)
+            self.sum_offset[m] = offset
+            parts.append(ranks.ravel())
+            offset += ranks.size
+        self.sum_rank = np.concatenate(parts)
+
+    def _build_tasks(self) -> None:
+        n_sg = self.r_g.shape[0]
+        everything = (1 << self.n_sl) - 1
+        blocks: dict[tuple[int, int, int], list[tuple[int, int, int]]] = {}
+        for c, counts in enumerate(self.counts):
+            group = int(self.plan.first_group[c])
+            inside, outside = members(group, self.n_sl), members(everything ^ group, self.n_sl)
+            m = int(counts[inside].sum())
+            first = rank_counts(np.ascontiguousarray(counts[inside]), self.sizes)
+            second = rank_counts(np.ascontiguousarray(counts[outside]), self.sizes) if outside else 0
+            start = self.starts[everything ^ group, self.k - m]
+            blocks.setdefault((group, m, first), []).append((int(start[second, 0]), int(start[second + 1, 0]), c))
+        segments: list[tuple[int, int, int]] = []
+        tasks = []
+        for (group, m, first), runs in blocks.items():
+            n_first, n_second = lattice_size(m, self.n_sl), lattice_size(self.k - m, self.n_sl)
+            other = everything ^ group
+            row, stop = (int(x) for x in self.starts[group, m][first : first + 2, 0])
+            begin = len(segments)
+            segments.extend(sorted(runs))
+            tasks += [
+                (
+                    s_g,
+                    n_first,
+                    n_second,
+                    stop - row,
+                    self.law_offset[group, m, s_g] + row * n_first,
+                    self.reward_offset[group, m, s_g] + row,
+                    self.law_offset[other, self.k - m, s_g],
+                    self.reward_offset[other, self.k - m, s_g],
+                    self.sum_offset[m],
+                    begin,
+                    len(segments),
+                    group,
+                )
+                for s_g in range(n_sg)
+            ]
+        self.segments = np.array(segments, dtype=np.int64).reshape(-1, 3)
+        self.tasks = np.array(tasks, dtype=np.int64)
+        widths = self.segments[:, 1] - self.segments[:, 0]
+        columns = np.array([widths[t[9] : t[10]].sum() for t in self.tasks], dtype=np.float64)
+        n_ag = self.r_g.shape[1]
+        rows, n_first, n_second = (self.tasks[:, i].astype(np.float64) for i in (3, 1, 2))
+        self.task_cost = n_ag * rows * n_second * (n_first + columns) + 1e3
+        self.work_size = max(int(joint_kernels.work_size(n_ag, task)) for task in self.tasks)
+        self._schedules: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+    def _schedule(self, n_workers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Deal the tasks to the workers, longest first to the least loaded; with scratch for each worker."""
+        if n_workers not in self._schedules:
+            loads, dealt = [0.0] * n_workers, [[] for _ in range(n_workers)]
+            for task in np.argsort(-self.task_cost, kind="stable"):
+                worker = loads.index(min(loads))
+                dealt[worker].append(int(task))
+                loads[worker] += float(self.task_cost[task])
+            start = np.concatenate([[0], np.cumsum([len(d) for d in dealt])]).astype(np.int64)
+            order = np.array(list(itertools.chain.from_iterable(dealt)), dtype=np.int64)
+            self._schedules[n_workers] = order, start, np.empty((n_workers, self.work_size))
+        return self._schedules[n_workers]
+
+    # Backups.
+
+    def _mixed(self, value: np.ndarray) -> np.ndarray:
+        mixed = np.empty((*self.r_g.shape, value.shape[1]))
+        mix_values(value, self.P_g, self.r_g, self.gamma, mixed)
+        return mixed
+
+    def sweep(self, value: np.ndarray, out_value: np.ndarray) -> None:
+        """Write TV: one exact Bellman backup of `value`, float64[n_sg, n_c]."""
+        order, start, work = self._schedule(numba.get_num_threads())
+        with threadpool_limits(limits=1, user_api="blas"):
+            joint_kernels.sweep_joint(
+                self._mixed(value), self.laws, self.rewards, self.sum_rank, self.tasks, self.segments, order, start, work,
+                out_value,
+            )  # fmt: skip
+
+    def greedy(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """TV with its greedy joint action: value, a_g int32[n_sg, n_c], rank of z within its count vector int64[n_sg, n_c]."""
+        backed_up = np.empty_like(value)
+        self.sweep(value, backed_up)
+        action = np.empty(value.shape, dtype=np.int32)
+        item = np.empty(value.shape, dtype=np.int64)
+        work = self._schedule(numba.get_num_threads())[2]
+        with threadpool_limits(limits=1, user_api="blas"):
+            joint_kernels.greedy_joint(
+                self._mixed(value), self.laws, self.rewards, self.sum_rank, self.tasks, self.segments, backed_up,
+                2 * self.rounding_error(value), self.counts, self.options.n_options, work, action, item,
+            )  # fmt: skip
+        return backed_up, action, item
+
+    def rounding_error(self, value: np.ndarray) -> float:
+        """Bound on the rounding error of one sweep: all terms are sums of non-negative weights that add up to one."""
+        terms = 2 * self.k + 2 * math.log2(1 + self.counts.shape[0]) + self.r_g.shape[0] + 8
+        scale = float(np.abs(value).max(initial=0.0) + np.abs(self.r_g).max() + np.abs(self.rewards).max() * 1.0)
+        return terms * EPSILON * scale

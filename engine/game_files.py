@@ -1,0 +1,311 @@
+"""Where a game comes from: a built-in name, a TOML or JSON file with functions as text, or tables in HDF5.
+
+Function texts are programs of the language in `program`; nothing in a file is ever executed as Python.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import json
+import os
+import tomllib
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from .game import FUNCTION_TABLES, GLOBAL_ARGUMENTS, LOCAL_ARGUMENTS, Game, Labels, positive_integer, tabulate_functions
+from .game_tables import read_game_tables, write_game_tables
+from .program import Program
+from .tabulation import Outcomes, Space, shown
+
+__all__ = ["list_games", "load_game", "load_settings", "read_game_tables", "write_game_tables"]
+
+MAX_RANGE = 100_000
+"""A range of labels may not be longer."""
+
+MAX_TABULATION_STEPS = 300_000_000
+"""Interpreter steps that the functions of one file may take together, some minutes of work."""
+
+_AUTHORS_FUNCTIONS = {
+    "global_reward": "global_agent_reward",
+    "global_transition": "global_agent_transition",
+    "local_reward": "local_agent_reward",
+    "local_transition": "local_agent_transition",
+}
+
+
+def list_games() -> list[str]:
+    """Names of the built-in games, sorted."""
+    files = importlib.resources.files("kofn.data").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_game(name_or_path: str | os.PathLike[str]) -> Game:
+    """Load a game by built-in name or from a file.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        One of `list_games`, or a file: `.toml` (see the built-in games for the layout), `.json` (the layout of the
+        configuration that the authors of SUBSAMPLE-MFQ publish), `.h5` or `.hdf5` (any file with a group `/game`).
+
+    Returns
+    -------
+    Game
+
+    Raises
+    ------
+    ValueError
+        One line: the file, the key in it, what was found and what was expected.
+    """
+    if isinstance(name_or_path, str) and name_or_path in list_games():
+        resource = importlib.resources.files("kofn.data") / f"{name_or_path}.toml"
+        return _from_toml(resource.read_bytes(), name_or_path)
+    path = Path(name_or_path)
+    suffix = path.suffix.lower()
+    if suffix not in (".toml", ".json", ".h5", ".hdf5"):
+        raise ValueError(_unknown_game(path))
+    try:
+        if suffix in (".h5", ".hdf5"):
+            return _from_hdf5(path)
+        content = path.read_bytes()
+        return _from_toml(content, path.stem) if suffix == ".toml" else _from_json(content, path.stem)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read, {error.strerror or error}; expected a game file") from None
+    except RecursionError:
+        raise ValueError(f"{path}: found values nested too deeply, expected a game") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def load_settings(path: str | os.PathLike[str]) -> dict[str, int | float]:
+    """Numbers of a study that a game file holds besides the game.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    dict
+        For `.json`, the numbers in `simulation` such as `horizon`, `monte_carlo_samples`, `training_steps` and
+        `deployment_runs`, without the discount factor and the number of agents, which belong to the game. Otherwise {}.
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read or is not JSON.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".json":
+        return {}
+    try:
+        simulation = _section(_parsed_json(path.read_bytes()), "simulation")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read, {error.strerror or error}; expected a game file") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    in_game = ("discount_factor", "num_local_agents")
+    return {
+        key: value
+        for key, value in simulation.items()
+        if key not in in_game and isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+
+
+def _unknown_game(path: Path) -> str:
+    if path.exists():
+        return f"{path}: found suffix {path.suffix!r}, expected .toml, .json or .h5"
+    games = list_games()
+    expected = f"expected a built-in game ({', '.join(games)}) or a .toml, .json or .h5 file"
+    return f"game: found {str(path)!r}, {expected}{_suggestion(str(path), games)}"
+
+
+def _from_hdf5(path: Path) -> Game:
+    if not path.exists():
+        raise FileNotFoundError(2, "No such file or directory")
+    try:
+        file = h5py.File(path, "r")
+    except Exception as error:
+        raise ValueError(f"found no readable HDF5 file ({error}), expected one with a group 'game'") from None
+    with file:
+        return read_game_tables(file.get("game"))
+
+
+def _from_toml(content: bytes, stem: str) -> Game:
+    document = tomllib.loads(_decoded(content))
+    _check_keys("", document, ("gamma", "global", "local"), ("name", "description", "agents", "constants", *_SOURCES))
+    spaces, initial = {}, {}
+    for agent in ("global", "local"):
+        section = _section(document, agent)
+        _check_keys(f"[{agent}] ", section, ("states", "actions"), ("initial",))
+        spaces[f"{agent}_states"] = _labels(f"[{agent}] states", section["states"])
+        spaces[f"{agent}_actions"] = _labels(f"[{agent}] actions", section["actions"])
+        initial[agent] = section.get("initial", "uniform")
+    labels = Labels(**spaces)
+    functions, tables = (_section(document, source) if source in document else {} for source in _SOURCES)
+    _check_keys("[functions] ", functions, (), FUNCTION_TABLES)
+    _check_keys("[tables] ", tables, (), FUNCTION_TABLES.values())
+    for function, table in FUNCTION_TABLES.items():
+        if function not in functions and table not in tables:
+            raise ValueError(f"[functions] {function}: missing, expected it or [tables] {table}")
+        if function in functions and table in tables:
+            raise ValueError(f"[functions] {function}: found it and [tables] {table}, expected one of the two")
+    constants = _section(document, "constants") if "constants" in document else {}
+    texts = {f: (f"[functions] {f}", text) for f, text in functions.items()}
+    rho_g, _ = _initial("[global] initial", initial["global"], labels.global_states, dirichlet_allowed=False)
+    rho_l, dirichlet = _initial("[local] initial", initial["local"], labels.local_states, dirichlet_allowed=True)
+    return Game(
+        **tables,
+        **_tables_of_texts(labels, texts, constants),
+        gamma=document["gamma"],
+        rho_g=rho_g,
+        rho_l=rho_l,
+        dirichlet=dirichlet,
+        name=document.get("name", stem),
+        labels=labels,
+        n_agents=positive_integer("agents", document["agents"]) if "agents" in document else None,
+        description=document.get("description", ""),
+    )
+
+
+_SOURCES = ("functions", "tables")
+
+
+def _from_json(content: bytes, stem: str) -> Game:
+    document = _parsed_json(content)
+    environment, simulation = _section(document, "environment"), _section(document, "simulation")
+    spaces = {}
+    for agent in ("global", "local"):
+        section = _section(environment, f"{agent}_agent", "environment.")
+        where = f"environment.{agent}_agent."
+        for space in ("state", "action"):
+            _require(where, section, f"{space}_space")
+            spaces[f"{agent}_{space}s"] = _labels(f"{where}{space}_space", section[f"{space}_space"])
+    labels = Labels(**spaces)
+    functions = _section(environment, "functions", "environment.")
+    texts = {}
+    for function, key in _AUTHORS_FUNCTIONS.items():
+        _require("environment.functions.", functions, key)
+        texts[function] = (f"environment.functions.{key}", functions[key])
+    _require("simulation.", simulation, "discount_factor")
+    agents = simulation.get("num_local_agents")
+    return Game(
+        **_tables_of_texts(labels, texts, {}),
+        gamma=simulation["discount_factor"],
+        name=stem,
+        labels=labels,
+        n_agents=None if agents is None else positive_integer("simulation.num_local_agents", agents),
+    )
+
+
+def _tables_of_texts(
+    labels: Labels, texts: Mapping[str, tuple[str, Any]], constants: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Compile and tabulate function texts. `texts` gives, by function, its place in the file and the text."""
+    programs: list[Program] = []
+    functions = {function: _compiled(function, *text, constants, programs) for function, text in texts.items()}
+    return tabulate_functions(labels, functions)
+
+
+def _compiled(function: str, place: str, text: Any, constants: Mapping, programs: list[Program]) -> Callable:
+    """Turn a text into a callable and append its program to `programs`, which share one budget of steps."""
+    expected = GLOBAL_ARGUMENTS if function.startswith("global") else LOCAL_ARGUMENTS
+    program = Program(text, name=place, parameters=expected, constants=constants)
+    # Arguments go by position: names in another order would silently swap states.
+    if any(name in expected and name != due for name, due in zip(program.parameters, expected)):
+        found = ", ".join(program.parameters)
+        raise ValueError(f"{place}: found parameters in the order ({found}), expected ({', '.join(expected)})")
+    programs.append(program)
+    is_reward = function.endswith("reward")
+
+    def call(*arguments: Any) -> Any:
+        if sum(each.steps_used for each in programs) > MAX_TABULATION_STEPS:
+            limit = f"{MAX_TABULATION_STEPS:,}"
+            raise ValueError(f"{place}: found more than {limit} steps of work, expected fewer; use tables instead")
+        return program.value(*arguments) if is_reward else Outcomes(program.outcomes(*arguments))
+
+    return call
+
+
+def _labels(where: str, value: Any) -> tuple:
+    """A list of labels, or { range = [first, last] }, both ends included."""
+    if isinstance(value, dict) and set(value) == {"range"}:
+        ends = value["range"]
+        if not (isinstance(ends, list) and len(ends) == 2 and all(type(end) is int for end in ends)):
+            raise ValueError(f"{where}: found range {shown(ends)}, expected two whole numbers, the first and the last")
+        first, last = ends
+        if not 0 <= last - first < MAX_RANGE:
+            raise ValueError(f"{where}: found a range of {last - first + 1} labels, expected 1 to {MAX_RANGE}")
+        return tuple(range(first, last + 1))
+    if not isinstance(value, list):
+        raise ValueError(f"{where}: found {shown(value)}, expected a list of labels or {{ range = [first, last] }}")
+    return tuple(value)
+
+
+def _initial(where: str, value: Any, states: tuple, *, dirichlet_allowed: bool) -> tuple[Any, bool]:
+    """Read an initial law: (rho or None for uniform, whether it is a Dirichlet concentration)."""
+    if value == "uniform":
+        return None, False
+    if isinstance(value, list):
+        return value, False
+    if isinstance(value, dict) and set(value) == {"state"}:
+        position = Space(states).find(value["state"])
+        if position is None:
+            raise ValueError(f"{where}: found state {shown(value['state'])}, expected one of {shown(list(states))}")
+        return [float(i == position) for i in range(len(states))], False
+    if dirichlet_allowed and isinstance(value, dict) and set(value) == {"dirichlet"}:
+        return value["dirichlet"], True
+    forms = '"uniform", a law or { state = label }' + (
+        " or { dirichlet = number or list }" if dirichlet_allowed else ""
+    )
+    raise ValueError(f"{where}: found {shown(value)}, expected {forms}")
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"found byte {content[error.start]:#04x} at {error.start}, expected UTF-8 text") from None
+
+
+def _parsed_json(content: bytes) -> dict:
+    try:
+        document = json.loads(_decoded(content))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno}, column {error.colno}: {error.msg}, expected JSON") from None
+    except RecursionError:
+        raise ValueError("found values nested too deeply, expected a game") from None
+    if not isinstance(document, dict):
+        raise ValueError(f"found {shown(document)}, expected an object with environment and simulation")
+    return document
+
+
+def _section(document: Mapping, key: str, where: str = "") -> dict:
+    _require(where, document, key)
+    section = document[key]
+    if not isinstance(section, dict):
+        raise ValueError(f"{where}{key}: found {shown(section)}, expected a section of keys and values")
+    return section
+
+
+def _require(where: str, section: Mapping, key: str) -> None:
+    if key not in section:
+        raise ValueError(f"{where}{key}: missing{_suggestion(key, section, ', found {}')}")
+
+
+def _check_keys(where: str, section: Mapping, required: Collection[str], optional: Collection[str]) -> None:
+    known = [*required, *optional]
+    for key in section:
+        if key not in known:
+            raise ValueError(f"{where}{key}: unknown key, expected {', '.join(known)}{_suggestion(key, known)}")
+    for key in required:
+        _require(where, section, key)
+
+
+def _suggestion(found: str, known: Collection[str], text: str = "; did you mean {}?") -> str:
+    nearest = difflib.get_close_matches(found, known, n=1, cutoff=0.6)
+    return text.format(nearest[0]) if nearest else ""

@@ -1,0 +1,143 @@
+"""The tables of a game in an HDF5 group: self-describing, checksummed, with named axes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .game import Game, Labels
+from .tabulation import shown
+
+# Field, axes, long name, units. Scales are named as netCDF wants them: no axis name twice in one table.
+_TABLES = (
+    ("P_g", ("global_state", "global_action", "next_global_state"), "law of the next global state", "1"),
+    ("P_l", ("global_state", "local_state", "local_action", "next_local_state"), "law of the next local state", "1"),
+    ("r_g", ("global_state", "global_action"), "reward of the global agent per step", "reward"),
+    ("r_l", ("global_state", "local_state", "local_action"), "reward of a local agent per step", "reward"),
+    ("rho_g", ("global_state",), "law of the initial global state", "1"),
+    ("rho_l", ("local_state",), "law of the initial local states", "1"),
+)
+_CONCENTRATION = "Dirichlet concentration of the law of the initial local states"
+
+
+def write_game_tables(group: h5py.Group, game: Game) -> None:
+    """Write a game into an empty HDF5 group, by convention `/game`.
+
+    The six arrays are datasets with Fletcher-32 checksums and dimension scales that hold the labels. Attributes of the
+    group: `name`, `description`, `labels` (JSON), `gamma`, `dirichlet`, `n_agents` (absent if None), `digest`
+    (`Game.digest`) and `text_digest` (SHA-256 over names and labels).
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Open for writing.
+    game : Game
+    """
+    axes = {
+        "global_state": game.labels.global_states,
+        "global_action": game.labels.global_actions,
+        "local_state": game.labels.local_states,
+        "local_action": game.labels.local_actions,
+        "next_global_state": game.labels.global_states,
+        "next_local_state": game.labels.local_states,
+    }
+    for axis, labels in axes.items():
+        _write_scale(group, axis, labels)
+    for field, dimensions, long_name, units in _TABLES:
+        dataset = group.create_dataset(field, data=getattr(game, field), chunks=True, fletcher32=True)
+        dataset.attrs["long_name"] = _CONCENTRATION if field == "rho_l" and game.dirichlet else long_name
+        dataset.attrs["units"] = units
+        for i, axis in enumerate(dimensions):
+            dataset.dims[i].label = axis
+            dataset.dims[i].attach_scale(group[axis])
+    texts = _texts_of(game)
+    group.attrs.update(texts)
+    group.attrs["gamma"] = game.gamma
+    group.attrs["dirichlet"] = game.dirichlet
+    if game.n_agents is not None:
+        group.attrs["n_agents"] = game.n_agents
+    group.attrs["digest"] = game.digest()
+    group.attrs["text_digest"] = _digest_of(texts, game.n_agents)
+
+
+def read_game_tables(group: h5py.Group) -> Game:
+    """Read back what `write_game_tables` wrote, bit for bit.
+
+    Parameters
+    ----------
+    group : h5py.Group
+
+    Returns
+    -------
+    Game
+
+    Raises
+    ------
+    ValueError
+        The group is incomplete or damaged: a missing or misshapen table, or contents that miss their checksums.
+    """
+    try:
+        return _read(group)
+    # Damage shows as almost any exception of h5py; a reader must see one kind.
+    except Exception as error:
+        reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"group 'game': found {_one_line(reason)}; expected the tables that kofn writes") from None
+
+
+def _read(group: h5py.Group) -> Game:
+    attributes = {name: group.attrs[name] for name in ("name", "description", "labels", "gamma", "dirichlet")}
+    texts = {name: str(attributes[name]) for name in ("name", "description", "labels")}
+    n_agents = int(group.attrs["n_agents"]) if "n_agents" in group.attrs else None
+    if _digest_of(texts, n_agents) != group.attrs["text_digest"]:
+        raise ValueError("damaged names or labels, their checksum differs")
+    labels = Labels(**{space: tuple(entries) for space, entries in json.loads(texts["labels"]).items()})
+    tables = {field: _read_table(group, field, dimensions, labels) for field, dimensions, _, _ in _TABLES}
+    game = Game(
+        **tables,
+        gamma=float(attributes["gamma"]),
+        dirichlet=bool(attributes["dirichlet"]),
+        name=texts["name"],
+        description=texts["description"],
+        labels=labels,
+        n_agents=n_agents,
+    )
+    if game.digest() != group.attrs["digest"]:
+        raise ValueError("damaged tables, their checksum differs")
+    return game
+
+
+def _read_table(group: h5py.Group, field: str, dimensions: tuple[str, ...], labels: Labels) -> np.ndarray:
+    """Read one table, after a look at its shape: a damaged size must not ask for terabytes."""
+    sizes = dict(zip(("global_state", "global_action", "local_state", "local_action"), labels.sizes))
+    expected = tuple(sizes[axis.removeprefix("next_")] for axis in dimensions)
+    dataset = group[field]
+    if dataset.shape != expected or dataset.dtype.kind != "f":
+        raise ValueError(f"{field} of shape {dataset.shape} and type {dataset.dtype}, not floats of shape {expected}")
+    return dataset[()]
+
+
+def _write_scale(group: h5py.Group, axis: str, labels: tuple) -> None:
+    if all(isinstance(label, (int, float)) for label in labels):
+        scale = group.create_dataset(axis, data=np.array(labels), chunks=True, fletcher32=True)
+    else:
+        texts = [label if isinstance(label, str) else repr(label) for label in labels]
+        scale = group.create_dataset(axis, data=texts, dtype=h5py.string_dtype())
+    scale.make_scale(axis)
+    scale.attrs["long_name"] = "labels, " + axis.replace("_", " ")
+
+
+def _texts_of(game: Game) -> dict[str, str]:
+    labels = json.dumps({space: getattr(game.labels, space) for space in Labels.__dataclass_fields__})
+    return {"name": game.name, "description": game.description, "labels": labels}
+
+
+def _digest_of(texts: dict[str, str], n_agents: int | None) -> str:
+    return hashlib.sha256(json.dumps([texts, n_agents], sort_keys=True).encode()).hexdigest()
+
+
+def _one_line(value: Any) -> str:
+    return shown(str(value))[1:-1]
