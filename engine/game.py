@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .tabulation import ROW_SUM_ATOL, as_label, check_distinct, tabulate_rewards, tabulate_transitions
+from .tabulation import ROW_SUM_ATOL, as_label, check_distinct, shown, tabulate_rewards, tabulate_transitions
 
 NEGATIVE_ATOL = 1e-15
 """A negative probability no larger than this is the rounding of a difference such as 1 - 0.9 - 0.1, and becomes 0."""
@@ -35,8 +35,8 @@ def positive_integer(name: str, value: Any) -> int:
         number = operator.index(value)
     except TypeError:
         number = 0
-    if isinstance(value, bool) or number < 1:
-        raise ValueError(f"{name}: found {value!r}, expected a whole number of at least 1")
+    if isinstance(value, bool) or not 1 <= number < 2**63:
+        raise ValueError(f"{name}: found {shown(value)}, expected a whole number of at least 1 that fits 64 bits")
     return number
 
 
@@ -65,7 +65,7 @@ class Labels:
         for field in fields(self):
             space = getattr(self, field.name)
             if isinstance(space, str) or not isinstance(space, (Sequence, np.ndarray, range)):
-                raise ValueError(f"{field.name}: found {space!r}, expected a list of labels")
+                raise ValueError(f"{field.name}: found {shown(space)}, expected a list of labels")
             if len(space) == 0:
                 raise ValueError(f"{field.name}: found no labels, expected at least one")
             labels = tuple(as_label(f"{field.name}[{i}]", label) for i, label in enumerate(space))
@@ -166,10 +166,10 @@ class Game:
             labels = Labels(*(tuple(range(size)) for size in (n_sg, n_ag, n_sl, n_al)))
         _check_labels(labels, (n_sg, n_ag, n_sl, n_al))
         if not isinstance(self.dirichlet, (bool, np.bool_)):
-            raise ValueError(f"dirichlet: found {self.dirichlet!r}, expected True or False")
+            raise ValueError(f"dirichlet: found {shown(self.dirichlet)}, expected True or False")
         for field in ("name", "description"):
             if not isinstance(getattr(self, field), str):
-                raise ValueError(f"{field}: found {getattr(self, field)!r}, expected a string")
+                raise ValueError(f"{field}: found {shown(getattr(self, field))}, expected a string")
         checked = {
             "P_g": _stochastic("P_g", tables["P_g"], (labels.global_states, labels.global_actions)),
             "P_l": _stochastic("P_l", tables["P_l"], (labels.global_states, labels.local_states, labels.local_actions)),
@@ -367,7 +367,7 @@ def _row_name(name: str, index: tuple, spaces: tuple[tuple, ...]) -> str:
     if not spaces:
         return name
     where = tuple(int(i) for i in index)
-    labels = ", ".join(repr(space[i]) for space, i in zip(spaces, where))
+    labels = ", ".join(shown(space[i]) for space, i in zip(spaces, where))
     return f"{name}{list(where)} (labels {labels})"
 
 
@@ -395,8 +395,8 @@ def _concentration(value: Any, size: int) -> np.ndarray:
 
 def _discount(value: Any) -> float:
     is_number = isinstance(value, (numbers.Real, np.floating, np.integer)) and not isinstance(value, bool)
-    if not is_number or not 0.0 <= float(value) < 1.0:
-        raise ValueError(f"gamma: found {value!r}, expected a number with 0 <= gamma < 1")
+    if not is_number or not 0.0 <= value < 1.0:
+        raise ValueError(f"gamma: found {shown(value)}, expected a number with 0 <= gamma < 1")
     return float(value) + 0.0
 
 

@@ -29,6 +29,8 @@ MAX_RANGE = 100_000
 MAX_TABULATION_STEPS = 300_000_000
 """Interpreter steps that the functions of one file may take together, some minutes of work."""
 
+_SOURCES = ("functions", "tables")
+
 _AUTHORS_FUNCTIONS = {
     "global_reward": "global_agent_reward",
     "global_transition": "global_agent_transition",
@@ -67,7 +69,7 @@ def load_game(name_or_path: str | os.PathLike[str]) -> Game:
     path = Path(name_or_path)
     suffix = path.suffix.lower()
     if suffix not in (".toml", ".json", ".h5", ".hdf5"):
-        raise ValueError(_unknown_game(path))
+        raise ValueError(_unknown_game(os.fspath(name_or_path)))
     try:
         if suffix in (".h5", ".hdf5"):
             return _from_hdf5(path)
@@ -116,23 +118,27 @@ def load_settings(path: str | os.PathLike[str]) -> dict[str, int | float]:
     }
 
 
-def _unknown_game(path: Path) -> str:
-    if path.exists():
-        return f"{path}: found suffix {path.suffix!r}, expected .toml, .json or .h5"
+def _unknown_game(name: str) -> str:
+    if name and Path(name).exists():
+        return f"{name}: found suffix {Path(name).suffix!r}, expected .toml, .json or .h5"
     games = list_games()
     expected = f"expected a built-in game ({', '.join(games)}) or a .toml, .json or .h5 file"
-    return f"game: found {str(path)!r}, {expected}{_suggestion(str(path), games)}"
+    return f"game: found {shown(name)}, {expected}{_suggestion(name, games)}"
 
 
 def _from_hdf5(path: Path) -> Game:
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory")
     try:
-        file = h5py.File(path, "r")
+        with h5py.File(path, "r") as file:
+            if "game" not in file:
+                raise ValueError("found no group 'game', expected a file that kofn wrote")
+            return read_game_tables(file["game"])
+    except ValueError:
+        raise
+    # Damage shows as almost any exception of h5py; a reader must see one kind.
     except Exception as error:
         raise ValueError(f"found no readable HDF5 file ({error}), expected one with a group 'game'") from None
-    with file:
-        return read_game_tables(file.get("game"))
 
 
 def _from_toml(content: bytes, stem: str) -> Game:
@@ -170,9 +176,6 @@ def _from_toml(content: bytes, stem: str) -> Game:
         n_agents=positive_integer("agents", document["agents"]) if "agents" in document else None,
         description=document.get("description", ""),
     )
-
-
-_SOURCES = ("functions", "tables")
 
 
 def _from_json(content: bytes, stem: str) -> Game:
@@ -259,10 +262,8 @@ def _initial(where: str, value: Any, states: tuple, *, dirichlet_allowed: bool) 
         return [float(i == position) for i in range(len(states))], False
     if dirichlet_allowed and isinstance(value, dict) and set(value) == {"dirichlet"}:
         return value["dirichlet"], True
-    forms = '"uniform", a law or { state = label }' + (
-        " or { dirichlet = number or list }" if dirichlet_allowed else ""
-    )
-    raise ValueError(f"{where}: found {shown(value)}, expected {forms}")
+    forms = '"uniform", a law, { state = label }' + (", { dirichlet = concentration }" if dirichlet_allowed else "")
+    raise ValueError(f"{where}: found {shown(value)}, expected one of: {forms}")
 
 
 def _decoded(content: bytes) -> str:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 import h5py
 import numpy as np
 
 from .game import Game, Labels
-from .tabulation import shown
 
 # Field, axes, long name, units. Scales are named as netCDF wants them: no axis name twice in one table.
 _TABLES = (
@@ -21,6 +19,7 @@ _TABLES = (
     ("rho_g", ("global_state",), "law of the initial global state", "1"),
     ("rho_l", ("local_state",), "law of the initial local states", "1"),
 )
+_TEXTS = ("name", "description", "labels")
 _CONCENTRATION = "Dirichlet concentration of the law of the initial local states"
 
 
@@ -85,14 +84,18 @@ def read_game_tables(group: h5py.Group) -> Game:
     # Damage shows as almost any exception of h5py; a reader must see one kind.
     except Exception as error:
         reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise ValueError(f"group 'game': found {_one_line(reason)}; expected the tables that kofn writes") from None
+        reason = " ".join(reason.split())[:300]
+        raise ValueError(f"group 'game': found {reason}; expected the tables that kofn writes") from None
 
 
 def _read(group: h5py.Group) -> Game:
-    attributes = {name: group.attrs[name] for name in ("name", "description", "labels", "gamma", "dirichlet")}
-    texts = {name: str(attributes[name]) for name in ("name", "description", "labels")}
-    n_agents = int(group.attrs["n_agents"]) if "n_agents" in group.attrs else None
-    if _digest_of(texts, n_agents) != group.attrs["text_digest"]:
+    attributes = dict(group.attrs)
+    for name in (*_TEXTS, "gamma", "dirichlet", "digest", "text_digest"):
+        if name not in attributes:
+            raise ValueError(f"no attribute {name}")
+    texts = {name: str(attributes[name]) for name in _TEXTS}
+    n_agents = int(attributes["n_agents"]) if "n_agents" in attributes else None
+    if _digest_of(texts, n_agents) != attributes["text_digest"]:
         raise ValueError("damaged names or labels, their checksum differs")
     labels = Labels(**{space: tuple(entries) for space, entries in json.loads(texts["labels"]).items()})
     tables = {field: _read_table(group, field, dimensions, labels) for field, dimensions, _, _ in _TABLES}
@@ -105,7 +108,7 @@ def _read(group: h5py.Group) -> Game:
         labels=labels,
         n_agents=n_agents,
     )
-    if game.digest() != group.attrs["digest"]:
+    if game.digest() != attributes["digest"]:
         raise ValueError("damaged tables, their checksum differs")
     return game
 
@@ -114,6 +117,8 @@ def _read_table(group: h5py.Group, field: str, dimensions: tuple[str, ...], labe
     """Read one table, after a look at its shape: a damaged size must not ask for terabytes."""
     sizes = dict(zip(("global_state", "global_action", "local_state", "local_action"), labels.sizes))
     expected = tuple(sizes[axis.removeprefix("next_")] for axis in dimensions)
+    if field not in group:
+        raise ValueError(f"no dataset {field}")
     dataset = group[field]
     if dataset.shape != expected or dataset.dtype.kind != "f":
         raise ValueError(f"{field} of shape {dataset.shape} and type {dataset.dtype}, not floats of shape {expected}")
@@ -137,7 +142,3 @@ def _texts_of(game: Game) -> dict[str, str]:
 
 def _digest_of(texts: dict[str, str], n_agents: int | None) -> str:
     return hashlib.sha256(json.dumps([texts, n_agents], sort_keys=True).encode()).hexdigest()
-
-
-def _one_line(value: Any) -> str:
-    return shown(str(value))[1:-1]

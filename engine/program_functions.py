@@ -107,9 +107,7 @@ def _compare(compute: Callable[[Any, Any], Any]) -> Operator:
 
 
 def _contains(run: Run, item: Any, container: Any) -> bool:
-    if type(container) not in SEQUENCES:
-        raise Refusal(f"expected a list or a tuple to look in, found {kind(container)}")
-    run.spend(len(container) * (weigh(run, item) if type(item) in CONTAINERS else 1))
+    run.spend(operator.length_hint(iterable(container)) * (weigh(run, item) if type(item) in CONTAINERS else 1))
     return item in container
 
 

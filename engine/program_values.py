@@ -96,9 +96,9 @@ class Run:
 
     def spend(self, steps: int) -> None:
         """Pay for work that is about to be done."""
-        self.steps -= steps
-        if self.steps < 0:
+        if steps > self.steps:
             raise Refusal(f"runs for more than {MAX_STEPS:,} steps")
+        self.steps -= steps
 
 
 def kind(value: Any) -> str:

@@ -56,7 +56,7 @@ def check_distinct(where: str, labels: tuple) -> None:
     seen: dict = {}
     for i, label in enumerate(labels):
         if label in seen:
-            raise ValueError(f"{where}: found {label!r} at positions {seen[label]} and {i}, expected distinct labels")
+            raise ValueError(f"{where}: found {shown(label)} at {seen[label]} and at {i}, expected distinct labels")
         seen[label] = i
 
 
@@ -159,7 +159,7 @@ def tabulate_transitions(name: str, function: Callable, arguments: Arguments, ne
 
 def call(name: str, arguments: Arguments, inputs: tuple) -> str:
     """A function call as text: `local_reward(local_state=0, global_state=1, local_action=-1)`."""
-    given = ", ".join(f"{argument}={value!r}" for (argument, _), value in zip(arguments, inputs))
+    given = ", ".join(f"{argument}={shown(value)}" for (argument, _), value in zip(arguments, inputs))
     return f"{name}({given})"
 
 
@@ -195,8 +195,8 @@ def _fill_law(where: str, found: Any, space: Space, out_law: np.ndarray) -> None
         elif isinstance(found, Outcomes):
             pairs = found
         for label, probability in pairs:
-            if not isinstance(probability, numbers.Real):
-                raise ValueError(f"{where}: returned probability {shown(probability)}, expected a number")
+            if not isinstance(probability, numbers.Real) or not _is_finite(probability):
+                raise ValueError(f"{where}: returned probability {shown(probability)}, expected a finite number")
             target = space.find(label)
             if target is None:
                 raise ValueError(

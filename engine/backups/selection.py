@@ -1,0 +1,189 @@
+"""Which backup to use: sizes first, in exact integers, then the cheapest method that fits the memory and the tolerance."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+import numpy as np
+
+from ...kernels.lattice import MAX_RANK, lattice_size
+from ..action_classes import count_items, item_starts, list_counts, list_items, next_state_laws, shared_items_of_maps
+from ..game import Game
+from .listed import Listed
+from .meet_in_the_middle import MeetInTheMiddle, plan_splits
+from .recursion import Recursion
+from .symmetric_power import Factorisation, SymmetricPower
+
+EXACT_METHODS = ("meet-in-the-middle", "symmetric-power", "recursion")
+EXPECTATIONS = ("exact", "sampled", "rounded")
+
+
+class Backup(Protocol):
+    """One Bellman operator: everything that `solve` needs of it."""
+
+    method: str
+
+    def sweep(self, value: np.ndarray, out_value: np.ndarray) -> None: ...
+
+    def greedy(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+
+    def rounding_error(self, value: np.ndarray) -> float: ...
+
+
+class TooLargeError(ValueError):
+    """What was asked for does not fit the memory; the message says how many bytes and what to lower."""
+
+
+def default_memory_bytes() -> int:
+    """Three quarters of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
+
+
+def readable_bytes(n_bytes: int) -> str:
+    """A byte count with a decimal unit, such as `1.5 GB`."""
+    size = float(n_bytes)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} PB" if size < 1000 else f"{n_bytes:.1e} bytes"
+
+
+def check_lattice(game: Game, k: int, actions: str, memory_bytes: int) -> None:
+    """Refuse a lattice that is too large to hold a value at all."""
+    n_c = lattice_size(k, game.n_sl)
+    # Value, backed-up value, mixed values of all global actions, and the policy.
+    needed = 8 * n_c * game.n_sg * (4 + game.n_ag)
+    if needed > memory_bytes or n_c > MAX_RANK:
+        raise TooLargeError(
+            f"k: {k} agents in {game.n_sl} states have {n_c:.4g} count vectors, whose values take "
+            f"{readable_bytes(needed)}, expected at most {readable_bytes(memory_bytes)}; lower k or raise the memory limit"
+        )
+
+
+def _too_large(what: str, needed: int, memory_bytes: int, lower: str) -> TooLargeError:
+    return TooLargeError(
+        f"{what}: needs {readable_bytes(needed)}, expected at most {readable_bytes(memory_bytes)}; {lower}"
+    )
+
+
+class _SharedByMaps:
+    """A backup over maps S_l → A_l whose choices are reported as items of class `shared`."""
+
+    def __init__(self, backup: SymmetricPower | Recursion, k: int, n_sl: int, n_al: int):
+        self._backup, self._sizes = backup, (k, n_sl, n_al)
+        self.method = backup.method
+        self.sweep, self.rounding_error = backup.sweep, backup.rounding_error
+
+    def greedy(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        backed_up, action, item = self._backup.greedy(value)
+        return backed_up, action, shared_items_of_maps(*self._sizes, item)
+
+
+def make_listed(game: Game, k: int, actions: str, samples: int, seed: int, local_policy, memory_bytes: int) -> Listed:
+    """Backup of the sampled (`samples` ≥ 1) or the rounded (`samples` = 0) expectation."""
+    n_items = count_items(k, game.n_sl, game.n_al, actions)
+    n_categories = game.n_sl * (game.n_al if actions in ("joint", "shared") else 1)
+    needed = n_items * (game.n_sg * (4 * max(1, samples) + 8) + 16 * n_categories)
+    if needed > memory_bytes:
+        raise _too_large(f"{actions}: {n_items:.4g} items", needed, memory_bytes, "lower k or samples")
+    counts = list_counts(k, game.n_sl)
+    starts = item_starts(k, game.n_sl, game.n_al, actions)
+    if actions in ("joint", "shared"):
+        categories = np.concatenate([list_items(c, game.n_al, actions) for c in counts]).reshape(n_items, -1)
+        laws = game.P_l.reshape(game.n_sg, 1, -1, game.n_sl)
+        rewards = game.r_l.reshape(game.n_sg, 1, -1)
+    else:
+        laws, rewards = next_state_laws(game.P_l, game.r_l, k, actions, local_policy)
+        categories = np.repeat(counts, laws.shape[1], axis=0)
+    return Listed(
+        game.P_g, game.r_g, game.gamma, laws, rewards, np.ascontiguousarray(categories), starts, k, samples, seed
+    )
+
+
+def make_exact(
+    game: Game, k: int, actions: str, local_policy, *, method: str | None, error: float, memory_bytes: int
+) -> Backup:
+    """Exact backup by the named method, or by the cheapest one that fits.
+
+    Parameters
+    ----------
+    method : one of EXACT_METHODS or None
+    error : float    largest rounding error of a sweep, relative to the largest value, that the caller can use
+    memory_bytes : int
+
+    Raises
+    ------
+    TooLargeError
+        No method fits the memory.
+    ValueError
+        The named method does not serve the class, or its rounding error would exceed `error`.
+    """
+    candidates: list[tuple[float, str]] = []
+    refusals: list[str] = []
+    n_c = lattice_size(k, game.n_sl)
+    by_law = actions != "joint"
+    n_h = {"joint": 1, "fixed": 1, "histogram": lattice_size(k, game.n_al), "shared": game.n_al**game.n_sl}[actions]
+
+    factors = None
+    if by_law and method in (None, "symmetric-power"):
+        needed = 8 * n_c * (game.n_ag * game.n_sg + game.n_sl) + 2 * n_c * game.n_sl**2 + 8 * n_h * game.n_sg * 4 * game.n_sl**2
+        if needed > memory_bytes:
+            refusals.append(f"symmetric-power needs {readable_bytes(needed)}")
+        else:
+            laws, rewards = next_state_laws(game.P_l, game.r_l, k, actions, local_policy)
+            factors = Factorisation(laws, k)
+            if factors.relative_error(k) > error:
+                refusals.append(f"symmetric-power amplifies rounding by {factors.rho:.3g} to the power {k}")
+            else:
+                moves = game.n_sl * (game.n_sl - 1)
+                candidates.append((n_h * moves * n_c * (k / game.n_sl + 8) / 2, "symmetric-power"))
+
+    plan = None
+    if actions != "histogram" and method in (None, "meet-in-the-middle"):
+        n_al = 1 if actions == "fixed" else game.n_al
+        plan = plan_splits(game.n_sg, k, game.n_sl, n_al, "joint" if actions == "fixed" else actions)
+        needed = plan.law_bytes + 8 * n_c * game.n_sg * (4 + game.n_ag)
+        if needed > memory_bytes:
+            refusals.append(f"meet-in-the-middle needs {readable_bytes(needed)}")
+        else:
+            candidates.append((plan.multiplications / 4, "meet-in-the-middle"))
+
+    if method in (None, "recursion"):
+        categories = game.n_sl if by_law else game.n_sl * game.n_al
+        needed = 8 * game.n_sg * lattice_size(k, categories) + 16 * (categories + 1) * lattice_size(k, game.n_sl + 1)
+        if needed > memory_bytes:
+            refusals.append(f"recursion needs {readable_bytes(needed)}")
+        else:
+            candidates.append((float(n_h * lattice_size(k, game.n_sl + categories) * game.n_sl), "recursion"))
+
+    if not candidates:
+        if method is not None and not refusals:
+            raise ValueError(f"method: found {method!r}, which does not serve actions {actions!r}")
+        raise TooLargeError(
+            f"k: no exact method can do {actions} actions with k = {k} in {readable_bytes(memory_bytes)} "
+            f"({'; '.join(refusals)}); lower k, take cheaper actions, or raise the memory limit"
+        )
+    _, chosen = min(candidates)
+    tables = (game.P_g, game.r_g, game.gamma)
+    if chosen == "meet-in-the-middle":
+        if actions == "fixed":
+            laws, rewards = next_state_laws(game.P_l, game.r_l, k, actions, local_policy)
+            # One policy is a game whose agents have one action.
+            P_l, r_l = laws.transpose(0, 2, 1, 3), rewards.transpose(0, 2, 1)
+            return MeetInTheMiddle(game.P_g, P_l, game.r_g, r_l, game.gamma, k, "joint", plan)
+        return MeetInTheMiddle(game.P_g, game.P_l, game.r_g, game.r_l, game.gamma, k, actions, plan)
+    backup: SymmetricPower | Recursion
+    if by_law:
+        laws, rewards = next_state_laws(game.P_l, game.r_l, k, actions, local_policy)
+        category_state = np.arange(game.n_sl)
+    else:
+        laws = game.P_l.reshape(game.n_sg, 1, -1, game.n_sl)
+        rewards = game.r_l.reshape(game.n_sg, 1, -1)
+        category_state = np.repeat(np.arange(game.n_sl), game.n_al)
+    if chosen == "symmetric-power":
+        backup = SymmetricPower(*tables, laws, rewards, k, factors)
+    else:
+        backup = Recursion(*tables, laws, rewards, category_state, k)
+    return _SharedByMaps(backup, k, game.n_sl, game.n_al) if actions == "shared" else backup

@@ -1,0 +1,55 @@
+"""Bellman sweeps over listed next count vectors: the sampled and the rounded expectation, every action class."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from ..compilation import kernel
+
+
+@kernel
+def q_of_item(mixed, next_counts, reward):
+    """Mean of the mixed values over the listed next counts, plus the local reward."""
+    total = 0.0
+    for sample in range(next_counts.shape[0]):
+        total += mixed[next_counts[sample]]
+    return total / next_counts.shape[0] + reward
+
+
+@kernel(parallel=True)
+def sweep_listed(mixed, item_start, rewards, next_counts, tie, out_value, out_action, out_item):
+    """Back up every (s_g, count vector) over its items and the global actions.
+
+    Parameters
+    ----------
+    mixed : float64[n_sg, n_ag, n_c]       from `global_agent.mix_values`
+    item_start : int64[n_c + 1]            items of count vector c are item_start[c] … item_start[c + 1] - 1
+    rewards : float64[n_sg, n_items]       mean local reward
+    next_counts : int32[n_sg, n_items, m]
+    tie : float                            the lowest (a_g, item) within this of the maximum is reported; negative: none
+    out_value : float64[n_sg, n_c]         overwritten
+    out_action : int32[n_sg, n_c], out_item : int64[n_sg, n_c]    overwritten; the item counts from 0 in its
+        count vector; -1 where none is reported
+    """
+    n_sg, n_ag, n_c = mixed.shape
+    for cell in prange(n_sg * n_c):
+        s_g, c = np.int64(cell) // n_c, np.int64(cell) % n_c
+        best = -np.inf
+        for a_g in range(n_ag):
+            for item in range(item_start[c], item_start[c + 1]):
+                q = q_of_item(mixed[s_g, a_g], next_counts[s_g, item], rewards[s_g, item])
+                best = q if q > best else best
+        out_value[s_g, c] = best
+        out_action[s_g, c] = -1
+        out_item[s_g, c] = -1
+        if tie < 0.0:
+            continue
+        for a_g in range(n_ag):
+            if out_action[s_g, c] >= 0:
+                break
+            for item in range(item_start[c], item_start[c + 1]):
+                if q_of_item(mixed[s_g, a_g], next_counts[s_g, item], rewards[s_g, item]) >= best - tie:
+                    out_action[s_g, c] = a_g
+                    out_item[s_g, c] = item - item_start[c]
+                    break
