@@ -1,1 +1,61 @@
+"""kofn: learn with k agents, act with n.
+
+Exact tabular solvers, evaluation and simulation for one global agent and n homogeneous local agents. The names below are
+loaded when they are first used, so that `import kofn` stays quick; kernels for compiled code are in `kofn.kernels`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+# Public name -> module of the engine that defines it.
+_PUBLIC = {
+    "Game": "game",
+    "Labels": "game",
+    "load_game": "game_files",
+    "list_games": "game_files",
+    "solve": "solve",
+    "ConvergenceError": "solve",
+    "Solution": "solution",
+    "read_solution": "solution_files",
+    "write_solution": "solution_files",
+    "SubsamplePolicy": "policy",
+    "uniform_local_policy": "policy",
+    "deploy": "deployment",
+    "Deployment": "deployment",
+    "count_sensitivity": "sensitivity",
+    "CountSensitivity": "sensitivity",
+    "study": "study",
+    "Study": "study",
+    "read_study": "study_files",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 (the names are strings)
+
+if TYPE_CHECKING:
+    from .engine.deployment import Deployment, deploy
+    from .engine.game import Game, Labels
+    from .engine.game_files import list_games, load_game
+    from .engine.policy import SubsamplePolicy, uniform_local_policy
+    from .engine.sensitivity import CountSensitivity, count_sensitivity
+    from .engine.solution import Solution
+    from .engine.solution_files import read_solution, write_solution
+    from .engine.solve import ConvergenceError, solve
+    from .engine.study import Study, study
+    from .engine.study_files import read_study
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'kofn' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".engine.{_PUBLIC[name]}", __name__), name)
+    # A function may share its module's name: from now on the name means the function.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | _PUBLIC.keys())

@@ -1,0 +1,28 @@
+"""The command line: each command parses, calls the engine, prints. stdout is data, stderr is progress."""
+
+from __future__ import annotations
+
+import click
+
+from .. import __version__
+from .deploy import deploy
+from .games import games
+from .inspect import inspect
+from .solve import solve
+from .study import study
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="kofn")
+def main() -> None:
+    """Learn with k agents, act with n: games of one global agent and n homogeneous local agents, solved exactly.
+
+    \b
+    Example:
+        kofn solve formation -k 8 -o formation-k8.h5
+        kofn deploy formation-k8.h5 -n 1000 --steps 1e6
+    """
+
+
+for command in (games, solve, deploy, study, inspect):
+    main.add_command(command)

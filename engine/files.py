@@ -47,7 +47,8 @@ def write_atomically(path: str | Path, fill: Callable[[h5py.File], None], *, ove
         raise KofnFileError(f"{path}: exists already, expected a new file (or --force)")
     partial = path.with_name(path.name + ".partial")
     try:
-        with h5py.File(partial, "w") as file:
+        # The latest layout checksums the metadata as well: a flipped bit in an attribute is noticed.
+        with h5py.File(partial, "w", libver="latest") as file:
             fill(file)
             file.flush()
         with open(partial, "rb") as handle:
@@ -63,13 +64,13 @@ def write_atomically(path: str | Path, fill: Callable[[h5py.File], None], *, ove
         raise KofnFileError(f"{path}: cannot be written ({_reason(error)})") from error
 
 
-def write_text_atomically(path: str | Path, text: str) -> None:
-    """Write a text file so that a reader sees the old file or the new one."""
+def write_bytes_atomically(path: str | Path, data: bytes) -> None:
+    """Write a file of bytes so that a reader sees the old file or the new one."""
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:
-        with open(partial, "w", encoding="utf-8") as handle:
-            handle.write(text)
+        with open(partial, "wb") as handle:
+            handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(partial, path)

@@ -1,0 +1,33 @@
+"""kofn inspect: what a file is, how it was made, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+from .errors import KofnCommand
+
+
+@click.command(cls=KofnCommand)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--state", "states", multiple=True, metavar="S_G:C0,C1,…",
+    help="Put the policy into words at this global state and these counts (may be given several times).",
+)  # fmt: skip
+@options.as_json
+def inspect(file, states, as_json):
+    """Tell what FILE is: a solution, a deployment, a study, a cell, a checkpoint or a game.
+
+    \b
+    Example:
+        kofn inspect formation-k8.h5
+        kofn inspect formation-k8.h5 --state 1:4,2,2
+    """
+    import json
+
+    from ..engine.inspection import inspect_file, report_lines
+
+    report = inspect_file(file, states)
+    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(report_lines(report)))

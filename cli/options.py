@@ -1,0 +1,121 @@
+"""Options and parameter types that several commands share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+class Bytes(click.ParamType):
+    """A number of bytes with a unit, such as 4GB or 512MiB."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", value)
+        if match is None or match[2].upper() not in _UNITS:
+            self.fail(f"found {value!r}, expected a number with a unit such as 4GB or 512MiB", param, ctx)
+        return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+class WholeNumber(click.ParamType):
+    """A whole number; 1_000_000 and 1e6 will do."""
+
+    name = "integer"
+
+    def __init__(self, minimum: int, maximum: int = 2**63 - 1):
+        self.minimum, self.maximum = minimum, maximum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = value
+        if isinstance(value, str):
+            try:
+                number = int(value) if not re.search(r"[eE.]", value) else float(value)
+                if number != int(number):
+                    raise ValueError
+                number = int(number)
+            except (ValueError, OverflowError):
+                self.fail(f"found {value!r}, expected a whole number", param, ctx)
+        if not self.minimum <= number <= self.maximum:
+            upper = f" and at most {self.maximum}" if self.maximum < 2**63 - 1 else ""
+            self.fail(f"found {number}, expected at least {self.minimum}{upper}", param, ctx)
+        return int(number)
+
+
+class KList(click.ParamType):
+    """Sample sizes: 8, or 1:20, or 2:14:4, or a list of these such as 1:5,10,20."""
+
+    name = "k,k:k"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        if isinstance(value, list):
+            return value
+        ks: set[int] = set()
+        for part in value.split(","):
+            match = re.fullmatch(r"\s*(\d{1,9})(?::(\d{1,9})(?::(\d{1,9}))?)?\s*", part)
+            if match is None:
+                self.fail(f"found {value!r}, expected sample sizes such as 8, 1:20, 2:14:4 or 1:5,10", param, ctx)
+            first = int(match[1])
+            last = int(match[2]) if match[2] else first
+            step = int(match[3]) if match[3] else 1
+            if first < 1 or last < first or step < 1 or (last - first) // step > 10_000:
+                self.fail(f"found {part.strip()!r}, expected sizes from 1 upwards, at most 10000 of them", param, ctx)
+            ks.update(range(first, last + 1, step))
+        return sorted(ks)
+
+
+SEED = WholeNumber(0, 2**64 - 1)
+
+output_file = click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="HDF5 file to write."
+)
+force = click.option("--force", is_flag=True, help="Replace what exists.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+seed = click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all random streams.")
+threads = click.option("--threads", type=WholeNumber(1, 4096), default=None, help="Threads.  [default: all cores]")
+memory = click.option(
+    "--memory", type=Bytes(), default=None, help="Limit for tables, such as 4GB.  [default: 3/4 of the machine's memory]"
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+actions = click.option(
+    "--actions", type=click.Choice(["joint", "shared", "histogram"]), default=None,
+    help="What the k agents may do together.  [default: joint]",
+)  # fmt: skip
+expectation = click.option(
+    "--expectation", type=click.Choice(["exact", "sampled", "rounded"]), default="exact", show_default=True,
+    help="How E[V(c')] is computed.",
+)  # fmt: skip
+samples = click.option(
+    "--samples", type=WholeNumber(1, 10**6), default=10, show_default=True, help="Draws for each item, if sampled."
+)
+tol = click.option(
+    "--tol", type=click.FloatRange(min=0, min_open=True), default=1e-6, show_default=True, help="Certified width, in reward."
+)
+local_policy = click.option(
+    "--local-policy", metavar="uniform|FILE", default=None,
+    help="Fix the local agents' policy (.npy float64[n_sg, n_sl, n_al], or .h5); only the global agent optimises.",
+)  # fmt: skip
+
+
+def use_threads(count: int | None) -> None:
+    """Set the number of threads of all parallel kernels, at most as many as there are cores."""
+    if count is not None:
+        import numba
+
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+
+
+def class_of_actions(actions: str | None, local_policy: str | None) -> str:
+    """The action class that the options ask for together."""
+    if local_policy is not None:
+        if actions is not None:
+            raise click.UsageError(f"--actions {actions} and --local-policy exclude each other")
+        return "fixed"
+    return actions or "joint"

@@ -1,0 +1,59 @@
+"""Progress on stderr: one line that is rewritten on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+
+import click
+
+TERMINAL_INTERVAL_S = 0.1
+LOG_INTERVAL_S = 5.0
+
+
+class ProgressLine:
+    """A line on stderr; `close` ends it.
+
+    Parameters
+    ----------
+    quiet : bool    print nothing
+    """
+
+    def __init__(self, quiet: bool = False):
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+        self._interval = TERMINAL_INTERVAL_S if self._terminal else LOG_INTERVAL_S
+        self._last = time.monotonic() if not self._terminal else -math.inf
+        self._width = 0
+
+    def show(self, text: str, *, final: bool = False) -> None:
+        """Show a text, unless the last one is younger than the interval."""
+        now = time.monotonic()
+        if self._quiet or (now - self._last < self._interval and not final):
+            return
+        self._last = now
+        if self._terminal:
+            click.echo("\r" + text.ljust(self._width), err=True, nl=False)
+            self._width = len(text)
+        else:
+            click.echo(text, err=True)
+
+    def close(self) -> None:
+        """End a rewritten line."""
+        if self._terminal and self._width:
+            click.echo("", err=True)
+            self._width = 0
+
+
+def readable_seconds(seconds: float) -> str:
+    """A duration for people, such as 0.4 s, 12 s, 3 min 20 s."""
+    if not math.isfinite(seconds):
+        return "?"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60} min"

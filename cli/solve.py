@@ -1,0 +1,92 @@
+"""kofn solve: the surrogate game of k agents, to a certified width."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+from .errors import KofnCommand
+from .progress import ProgressLine, readable_seconds
+from .signals import stop_on_signals
+
+
+@click.command(cls=KofnCommand)
+@click.argument("game")
+@click.option("-k", "k", type=options.WholeNumber(1), required=True, help="Agents of the surrogate game.")
+@options.output_file
+@options.actions
+@options.local_policy
+@options.expectation
+@options.samples
+@options.tol
+@click.option(
+    "--method", type=click.Choice(["meet-in-the-middle", "symmetric-power", "recursion"]), default=None,
+    help="Exact method.  [default: the cheapest that is stable and fits]",
+)  # fmt: skip
+@click.option("--max-sweeps", type=options.WholeNumber(1), default=1_000_000, show_default=True, help="Sweeps allowed.")
+@options.seed
+@options.memory
+@options.threads
+@click.option(
+    "--checkpoint-every", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
+    help="Time between checkpoints; 0 is after every sweep.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Continue from OUTPUT.checkpoint, if there is one.")
+@click.option("--store-q/--no-store-q", default=None, help="Store the Q-table.  [default: if it takes at most 64 MB]")
+@options.force
+@options.quiet
+def solve(
+    game, k, output, actions, local_policy, expectation, samples, tol, method, max_sweeps, seed, memory, threads,
+    checkpoint_every, resume, store_q, force, quiet,
+):  # fmt: skip
+    """Solve GAME, a built-in name or a .toml, .json or .h5 file, for k agents.
+
+    Writes value, certificate, greedy policy and the game itself to OUTPUT. SIGINT and SIGTERM leave a checkpoint.
+
+    \b
+    Example:
+        kofn solve formation -k 8 -o formation-k8.h5
+        kofn solve robots -k 30 --local-policy uniform -o robots-k30.h5
+    """
+    actions = options.class_of_actions(actions, local_policy)
+    from ..engine.files import KofnFileError, check_writable
+    from ..engine.game_files import load_game
+    from ..engine.policy import load_local_policy
+    from ..engine.solution_files import write_solution
+    from ..engine.solve import solve as solve_game
+
+    check_writable(output, overwrite=force)
+    checkpoint = Path(f"{output}.checkpoint")
+    if checkpoint.exists() and not (resume or force):
+        raise KofnFileError(f"{checkpoint}: exists already, expected --resume to continue or --force to start anew")
+    loaded = load_game(game)
+    policy = None if local_policy is None else load_local_policy(local_policy, loaded)
+    options.use_threads(threads)
+    if resume and not checkpoint.exists() and not quiet:
+        click.echo(f"{checkpoint}: no checkpoint, starting with sweep 1", err=True)
+    line = ProgressLine(quiet)
+
+    def show(report):
+        line.show(
+            f"sweep {report.sweep}  certified width {report.width:.3g} (asked {report.tol:.3g})  "
+            f"{readable_seconds(report.elapsed_s)}  left {readable_seconds(report.seconds_left)}",
+            final=report.width <= report.tol,
+        )
+
+    with stop_on_signals() as should_stop:
+        try:
+            solution = solve_game(
+                loaded, k, actions, expectation, tol, local_policy=policy, method=method, samples=samples, seed=seed,
+                max_sweeps=max_sweeps, memory_bytes=memory, checkpoint=checkpoint, checkpoint_every_s=checkpoint_every,
+                resume=resume, progress=show, should_stop=should_stop,
+            )  # fmt: skip
+        finally:
+            line.close()
+        write_solution(output, solution, store_q=store_q, overwrite=force)
+    checkpoint.unlink(missing_ok=True)
+    click.echo(f"game        {loaded.name}, k = {k}, {actions} actions, {expectation} expectation ({solution.method})")
+    click.echo(f"value       {solution.initial_value:.9g} from the initial law, certified to ± {solution.half_width:.2g}")
+    click.echo(f"work        {solution.n_sweeps} sweeps of {solution.value.size} states in {readable_seconds(solution.wall_time_s)}")
+    click.echo(f"written     {output}")

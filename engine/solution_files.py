@@ -1,0 +1,166 @@
+"""Solutions as HDF5 files: self-contained, with named axes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..kernels.lattice import lattice_size
+from .action_classes import count_items, item_starts
+from .files import KofnFileError, create_array, open_checked, read_config, write_atomically, write_root
+from .game_tables import read_game_tables, write_game_tables
+from .policy import SubsamplePolicy
+from .solution import Solution
+from .versions import kofn_version
+
+FORMAT = "kofn-solution"
+Q_BUDGET_BYTES = 64_000_000
+
+
+def q_bytes(solution: Solution) -> int:
+    """Size of the whole Q-table of a solution."""
+    game = solution.game
+    return 8 * game.n_sg * game.n_ag * count_items(solution.k, game.n_sl, game.n_al, solution.actions)
+
+
+def write_solution(
+    path: str | Path, solution: Solution, *, store_q: bool | None = None, overwrite: bool = False
+) -> None:
+    """Write a solution atomically.
+
+    Parameters
+    ----------
+    store_q : bool, optional
+        Whether to store the Q-table; by default if it takes at most `Q_BUDGET_BYTES`. `Solution.q` needs no stored table.
+    overwrite : bool
+
+    Raises
+    ------
+    KofnFileError
+    """
+    if store_q is None:
+        store_q = q_bytes(solution) <= Q_BUDGET_BYTES
+
+    def fill(file: h5py.File) -> None:
+        write_root(file, FORMAT, solution_config(solution), solution.seed, kofn_version())
+        write_game_tables(file.create_group("game"), solution.game)
+        _write_arrays(file, solution)
+        if store_q:
+            _write_q(file, solution)
+
+    write_atomically(path, fill, overwrite=overwrite)
+
+
+def solution_config(solution: Solution) -> dict[str, Any]:
+    """What was asked for, as JSON-ready values."""
+    keys = ("k", "actions", "expectation", "samples", "seed", "tol")
+    return {key: getattr(solution, key) for key in keys} | {"game": solution.game.name}
+
+
+def _write_arrays(file: h5py.File, solution: Solution) -> None:
+    file.attrs["method"] = solution.method
+    file.attrs["versions"] = json.dumps(solution.versions, sort_keys=True)
+    for name, unit in (("half_width", "reward"), ("rounding_error", "reward"), ("wall_time_s", "s")):
+        file.attrs[name] = getattr(solution, name)
+        file.attrs[f"{name}_units"] = unit
+    create_array(
+        file, "counts", solution.counts, axes=("count_vector", "local_state"),
+        long_name="local agents of the sample in each state", units="agents",
+    )  # fmt: skip
+    for name, long_name, unit in (
+        ("value", "optimal value, midpoint of the certified interval", "reward"),
+        ("global_action", "greedy global action", "1"),
+        ("item", "greedy local decision, counted within its count vector", "1"),
+    ):
+        create_array(file, name, getattr(solution, name), axes=("global_state", "count_vector"), long_name=long_name, units=unit)
+    create_array(file, "widths", solution.widths, axes=("sweep",), long_name="certified width after each sweep", units="reward")
+    if solution.local_policy is not None:
+        create_array(
+            file, "local_policy", solution.local_policy, axes=("global_state", "local_state", "local_action"),
+            long_name="given law of a_l",
+        )  # fmt: skip
+    write_policy(file.create_group("policy"), solution.policy)
+
+
+def write_policy(group: h5py.Group, policy: SubsamplePolicy) -> None:
+    """Write a policy as a group."""
+    group.attrs["k_global"], group.attrs["k_local"] = policy.k_global, policy.k_local
+    create_array(
+        group, "global_action", policy.global_action, axes=("global_state", "global_sample"),
+        long_name="a_g for each sample of k_global agents",
+    )  # fmt: skip
+    create_array(
+        group, "local_action", policy.local_action, axes=("global_state", "own_state", "local_sample", "local_action"),
+        long_name="law of a_l for each sample of k_local agents that includes the agent itself",
+    )  # fmt: skip
+
+
+def read_policy(group: h5py.Group) -> SubsamplePolicy:
+    """Read a policy written by `write_policy`."""
+    return SubsamplePolicy(
+        k_global=int(group.attrs["k_global"]),
+        k_local=int(group.attrs["k_local"]),
+        global_action=group["global_action"][...],
+        local_action=group["local_action"][...],
+    )
+
+
+def _write_q(file: h5py.File, solution: Solution) -> None:
+    game = solution.game
+    starts = item_starts(solution.k, game.n_sl, game.n_al, solution.actions)
+    create_array(file, "item_start", starts, long_name="first item of each count vector, and the number of items")
+    shape = (game.n_sg, int(starts[-1]), game.n_ag)
+    rows = max(1, 2**17 // (8 * game.n_ag))
+    dataset = file.create_dataset("q", shape=shape, dtype=np.float64, chunks=(1, min(rows, shape[1]), game.n_ag), fletcher32=True)
+    dataset.attrs["long_name"], dataset.attrs["units"] = "Q(s_g, c; item, a_g), one backup of value", "reward"
+    for axis, label in enumerate(("global_state", "item", "global_action")):
+        dataset.dims[axis].label = label
+    for s_g in range(game.n_sg):
+        block = np.empty(shape[1:])
+        for c, counts in enumerate(solution.counts):
+            block[starts[c] : starts[c + 1]] = solution.q(s_g, counts).T
+        dataset[s_g] = block
+
+
+def read_solution(path: str | Path) -> Solution:
+    """Read a solution; its Q slices are rebuilt on demand, bit for bit.
+
+    Raises
+    ------
+    KofnFileError
+        The file is missing, damaged, of another format or of another format version.
+    """
+    with open_checked(path, FORMAT) as file:
+        game = read_game_tables(file["game"])
+        config = read_config(file)
+        solution = Solution(
+            game=game,
+            k=int(config["k"]),
+            actions=config["actions"],
+            expectation=config["expectation"],
+            method=str(file.attrs["method"]),
+            samples=int(config["samples"]),
+            seed=int(config["seed"]),
+            tol=float(config["tol"]),
+            value=file["value"][...],
+            half_width=float(file.attrs["half_width"]),
+            global_action=file["global_action"][...],
+            item=file["item"][...],
+            local_policy=file["local_policy"][...] if "local_policy" in file else None,
+            widths=file["widths"][...],
+            rounding_error=float(file.attrs["rounding_error"]),
+            wall_time_s=float(file.attrs["wall_time_s"]),
+            versions=json.loads(file.attrs["versions"]),
+        )
+        shape = (game.n_sg, lattice_size(solution.k, game.n_sl))
+        for name in ("value", "global_action", "item"):
+            if getattr(solution, name).shape != shape:
+                raise KofnFileError(f"{path}: {name} has shape {getattr(solution, name).shape}, expected {shape}")
+        stored, rebuilt = read_policy(file["policy"]), solution.policy
+        if not (stored.global_action == rebuilt.global_action).all() or not np.array_equal(stored.local_action, rebuilt.local_action):
+            raise KofnFileError(f"{path}: damaged, its policy does not follow from its greedy items")
+        return solution
