@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .files import KofnFileError, create_array, open_checked, read_config, write_atomically, write_root
+from .files import KofnFileError, create_array, open_checked, read_config, read_text, write_atomically, write_root, write_text
 from .versions import kofn_version
 
 FORMAT = "kofn-checkpoint"
@@ -40,7 +40,7 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         write_root(file, FORMAT, checkpoint.identity, None, kofn_version())
         create_array(file, "value", checkpoint.value, long_name="value after the last sweep", units="reward")
         create_array(file, "widths", np.array(checkpoint.widths), long_name="certified width after each sweep")
-        file.attrs["value_digest"] = digest_of(checkpoint.value)
+        write_text(file, "value_digest", digest_of(checkpoint.value))
         file.attrs["elapsed_s"] = checkpoint.elapsed_s
 
     write_atomically(path, fill, overwrite=True)
@@ -58,7 +58,7 @@ def read_checkpoint(path: str | Path, identity: Mapping[str, Any], shape: tuple[
                 )
         value = file["value"][...]
         widths = [float(w) for w in file["widths"][...]]
-        if value.shape != shape or value.dtype != np.float64 or digest_of(value) != file.attrs["value_digest"]:
+        if value.shape != shape or value.dtype != np.float64 or digest_of(value) != read_text(file, "value_digest"):
             raise KofnFileError(f"{path}: damaged checkpoint, its value does not match its digest")
         return Checkpoint(identity=identity, value=value, widths=widths, elapsed_s=float(file.attrs["elapsed_s"]))
 

@@ -16,6 +16,9 @@ import numpy as np
 FORMAT_VERSION = 1
 
 
+MAX_TEXT_BYTES = 60_000
+
+
 class KofnFileError(OSError):
     """A file that cannot be read or written; the message is one line that names it."""
 
@@ -110,13 +113,35 @@ def check_writable(path: str | Path, *, overwrite: bool = False) -> None:
 
 def write_root(file: h5py.File, file_format: str, config: Mapping[str, Any], seed: int | None, version: str) -> None:
     """Write the root attributes that every file has."""
-    file.attrs["format"] = file_format
+    write_text(file, "format", file_format)
     file.attrs["format_version"] = FORMAT_VERSION
-    file.attrs["kofn_version"] = version
-    file.attrs["created"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    file.attrs["config"] = json.dumps(config, sort_keys=True)
+    write_text(file, "kofn_version", version)
+    write_text(file, "created", datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    write_text(file, "config", json.dumps(config, sort_keys=True))
     if seed is not None:
         file.attrs["seed"] = np.uint64(seed)
+
+
+def write_text(item: h5py.Group | h5py.Dataset, name: str, text: str) -> None:
+    """Write a text attribute of fixed length.
+
+    HDF5 keeps texts of variable length in a heap without checksums, and a flipped bit there can make the library loop
+    for ever: whatever is read back must not go through it.
+    """
+    encoded = text.encode()
+    if len(encoded) > MAX_TEXT_BYTES or "\0" in text:
+        raise ValueError(
+            f"{name}: found {len(encoded)} bytes of text, expected at most {MAX_TEXT_BYTES}, none of them zero"
+        )
+    item.attrs.create(name, encoded, dtype=h5py.string_dtype(length=max(1, len(encoded))))
+
+
+def read_text(item: h5py.Group | h5py.Dataset, name: str, default: str | None = None) -> str:
+    """Read an attribute written by `write_text`; KeyError if it is missing and there is no default."""
+    if default is not None and name not in item.attrs:
+        return default
+    found = item.attrs[name]
+    return found.decode() if isinstance(found, bytes) else str(found)
 
 
 def create_array(
@@ -135,8 +160,7 @@ def create_array(
         dataset = group.create_dataset(name, data=array, chunks=_chunks(array), fletcher32=True)
     else:
         dataset = group.create_dataset(name, data=array)
-    dataset.attrs["long_name"] = long_name or name
-    dataset.attrs["units"] = units
+    describe_array(dataset, long_name or name, units, axes)
     for i, axis in enumerate(axes):
         if axis == name:
             dataset.make_scale(axis)
@@ -150,6 +174,14 @@ def create_array(
         dataset.dims[i].label = axis
         dataset.dims[i].attach_scale(scale)
     return dataset
+
+
+def describe_array(dataset: h5py.Dataset, long_name: str, units: str, axes: tuple[str, ...]) -> None:
+    """Write the texts that tell what an array is."""
+    write_text(dataset, "long_name", long_name)
+    write_text(dataset, "units", units)
+    if axes:
+        write_text(dataset, "axes", ", ".join(axes))
 
 
 def _chunks(array: np.ndarray) -> tuple[int, ...]:
@@ -176,8 +208,8 @@ def open_checked(path: str | Path, *formats: str) -> Iterator[h5py.File]:
         raise KofnFileError(f"{path}: no such file")
     try:
         with h5py.File(path, "r") as file:
-            found = file.attrs.get("format")
-            if not isinstance(found, str) or found not in formats:
+            found = read_text(file, "format", default="none")
+            if found not in formats:
                 raise KofnFileError(f"{path}: format {found!r}, expected {' or '.join(map(repr, formats))}")
             version = file.attrs.get("format_version")
             if version != FORMAT_VERSION:
@@ -191,4 +223,4 @@ def open_checked(path: str | Path, *formats: str) -> Iterator[h5py.File]:
 
 def read_config(file: h5py.File) -> dict[str, Any]:
     """The configuration that a file was made with."""
-    return json.loads(file.attrs["config"])
+    return json.loads(read_text(file, "config"))

@@ -8,6 +8,7 @@ import json
 import h5py
 import numpy as np
 
+from .files import create_array, write_text
 from .game import Game, Labels
 
 # Field, axes, long name, units. Scales are named as netCDF wants them: no axis name twice in one table.
@@ -19,7 +20,7 @@ _TABLES = (
     ("rho_g", ("global_state",), "law of the initial global state", "1"),
     ("rho_l", ("local_state",), "law of the initial local states", "1"),
 )
-_TEXTS = ("name", "description", "labels")
+# A header message of HDF5 holds 64 KiB.
 _CONCENTRATION = "Dirichlet concentration of the law of the initial local states"
 
 
@@ -27,15 +28,25 @@ def write_game_tables(group: h5py.Group, game: Game) -> None:
     """Write a game into an empty HDF5 group, by convention `/game`.
 
     The six arrays are datasets with Fletcher-32 checksums and dimension scales that hold the labels. Attributes of the
-    group: `name`, `description`, `labels` (JSON), `gamma`, `dirichlet`, `n_agents` (absent if None), `digest`
-    (`Game.digest`) and `text_digest` (SHA-256 over names and labels).
+    group: `name`, `description`, `gamma`, `dirichlet`, `n_agents` (absent if None), `digest` (`Game.digest`) and
+    `text_digest` (SHA-256 over the texts). The scalar dataset `labels` holds all labels as JSON.
 
     Parameters
     ----------
     group : h5py.Group
         Open for writing.
     game : Game
+
+    Raises
+    ------
+    ValueError
+        The name or the description does not fit an attribute.
     """
+    texts = _texts_of(game)
+    for field in ("name", "description"):
+        write_text(group, field, texts[field])
+    all_labels = texts["labels"].encode()
+    group.create_dataset("labels", data=all_labels, dtype=h5py.string_dtype(length=len(all_labels)))
     axes = {
         "global_state": game.labels.global_states,
         "global_action": game.labels.global_actions,
@@ -47,20 +58,15 @@ def write_game_tables(group: h5py.Group, game: Game) -> None:
     for axis, labels in axes.items():
         _write_scale(group, axis, labels)
     for field, dimensions, long_name, units in _TABLES:
-        dataset = group.create_dataset(field, data=getattr(game, field), chunks=True, fletcher32=True)
-        dataset.attrs["long_name"] = _CONCENTRATION if field == "rho_l" and game.dirichlet else long_name
-        dataset.attrs["units"] = units
-        for i, axis in enumerate(dimensions):
-            dataset.dims[i].label = axis
-            dataset.dims[i].attach_scale(group[axis])
-    texts = _texts_of(game)
-    group.attrs.update(texts)
+        if field == "rho_l" and game.dirichlet:
+            long_name = _CONCENTRATION
+        create_array(group, field, getattr(game, field), axes=dimensions, long_name=long_name, units=units)
     group.attrs["gamma"] = game.gamma
     group.attrs["dirichlet"] = game.dirichlet
     if game.n_agents is not None:
         group.attrs["n_agents"] = game.n_agents
-    group.attrs["digest"] = game.digest()
-    group.attrs["text_digest"] = _digest_of(texts, game.n_agents)
+    write_text(group, "digest", game.digest())
+    write_text(group, "text_digest", _digest_of(texts, game.n_agents))
 
 
 def read_game_tables(group: h5py.Group) -> Game:
@@ -90,12 +96,13 @@ def read_game_tables(group: h5py.Group) -> Game:
 
 def _read(group: h5py.Group) -> Game:
     attributes = dict(group.attrs)
-    for name in (*_TEXTS, "gamma", "dirichlet", "digest", "text_digest"):
+    for name in ("name", "description", "gamma", "dirichlet", "digest", "text_digest"):
         if name not in attributes:
             raise ValueError(f"no attribute {name}")
-    texts = {name: str(attributes[name]) for name in _TEXTS}
+    texts = {name: attributes[name].decode() for name in ("name", "description")}
+    texts["labels"] = _read_labels(group)
     n_agents = int(attributes["n_agents"]) if "n_agents" in attributes else None
-    if _digest_of(texts, n_agents) != attributes["text_digest"]:
+    if _digest_of(texts, n_agents) != attributes["text_digest"].decode():
         raise ValueError("damaged names or labels, their checksum differs")
     labels = Labels(**{space: tuple(entries) for space, entries in json.loads(texts["labels"]).items()})
     tables = {field: _read_table(group, field, dimensions, labels) for field, dimensions, _, _ in _TABLES}
@@ -108,7 +115,7 @@ def _read(group: h5py.Group) -> Game:
         labels=labels,
         n_agents=n_agents,
     )
-    if game.digest() != attributes["digest"]:
+    if game.digest() != attributes["digest"].decode():
         raise ValueError("damaged tables, their checksum differs")
     return game
 
@@ -125,6 +132,15 @@ def _read_table(group: h5py.Group, field: str, dimensions: tuple[str, ...], labe
     return dataset[()]
 
 
+def _read_labels(group: h5py.Group) -> str:
+    if "labels" not in group:
+        raise ValueError("no dataset labels")
+    dataset = group["labels"]
+    if dataset.shape != () or dataset.dtype.kind != "S" or dataset.dtype.itemsize != dataset.id.get_storage_size():
+        raise ValueError(f"labels of shape {dataset.shape} and type {dataset.dtype}, not one text")
+    return dataset[()].decode()
+
+
 def _write_scale(group: h5py.Group, axis: str, labels: tuple) -> None:
     if all(isinstance(label, (int, float)) for label in labels):
         scale = group.create_dataset(axis, data=np.array(labels), chunks=True, fletcher32=True)
@@ -132,7 +148,7 @@ def _write_scale(group: h5py.Group, axis: str, labels: tuple) -> None:
         texts = [label if isinstance(label, str) else repr(label) for label in labels]
         scale = group.create_dataset(axis, data=texts, dtype=h5py.string_dtype())
     scale.make_scale(axis)
-    scale.attrs["long_name"] = "labels, " + axis.replace("_", " ")
+    write_text(scale, "long_name", "labels, " + axis.replace("_", " "))
 
 
 def _texts_of(game: Game) -> dict[str, str]:

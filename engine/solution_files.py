@@ -11,7 +11,17 @@ import numpy as np
 
 from ..kernels.lattice import lattice_size
 from .action_classes import count_items, item_starts
-from .files import KofnFileError, create_array, open_checked, read_config, write_atomically, write_root
+from .files import (
+    KofnFileError,
+    create_array,
+    describe_array,
+    open_checked,
+    read_config,
+    read_text,
+    write_atomically,
+    write_root,
+    write_text,
+)
 from .game_tables import read_game_tables, write_game_tables
 from .policy import SubsamplePolicy
 from .solution import Solution
@@ -62,11 +72,10 @@ def solution_config(solution: Solution) -> dict[str, Any]:
 
 
 def _write_arrays(file: h5py.File, solution: Solution) -> None:
-    file.attrs["method"] = solution.method
-    file.attrs["versions"] = json.dumps(solution.versions, sort_keys=True)
-    for name, unit in (("half_width", "reward"), ("rounding_error", "reward"), ("wall_time_s", "s")):
+    write_text(file, "method", solution.method)
+    write_text(file, "versions", json.dumps(solution.versions, sort_keys=True))
+    for name in ("half_width", "rounding_error", "wall_time_s"):
         file.attrs[name] = getattr(solution, name)
-        file.attrs[f"{name}_units"] = unit
     create_array(
         file, "counts", solution.counts, axes=("count_vector", "local_state"),
         long_name="local agents of the sample in each state", units="agents",
@@ -80,7 +89,7 @@ def _write_arrays(file: h5py.File, solution: Solution) -> None:
     create_array(file, "widths", solution.widths, axes=("sweep",), long_name="certified width after each sweep", units="reward")
     if solution.local_policy is not None:
         create_array(
-            file, "local_policy", solution.local_policy, axes=("global_state", "local_state", "local_action"),
+            file, "local_policy", solution.local_policy, axes=("global_state", "local_state", "action"),
             long_name="given law of a_l",
         )  # fmt: skip
     write_policy(file.create_group("policy"), solution.policy)
@@ -94,7 +103,7 @@ def write_policy(group: h5py.Group, policy: SubsamplePolicy) -> None:
         long_name="a_g for each sample of k_global agents",
     )  # fmt: skip
     create_array(
-        group, "local_action", policy.local_action, axes=("global_state", "own_state", "local_sample", "local_action"),
+        group, "local_action", policy.local_action, axes=("global_state", "own_state", "local_sample", "action"),
         long_name="law of a_l for each sample of k_local agents that includes the agent itself",
     )  # fmt: skip
 
@@ -116,7 +125,9 @@ def _write_q(file: h5py.File, solution: Solution) -> None:
     shape = (game.n_sg, int(starts[-1]), game.n_ag)
     rows = max(1, 2**17 // (8 * game.n_ag))
     dataset = file.create_dataset("q", shape=shape, dtype=np.float64, chunks=(1, min(rows, shape[1]), game.n_ag), fletcher32=True)
-    dataset.attrs["long_name"], dataset.attrs["units"] = "Q(s_g, c; item, a_g), one backup of value", "reward"
+    describe_array(
+        dataset, "Q(s_g, c; item, a_g), one backup of value", "reward", ("global_state", "item", "global_action")
+    )
     for axis, label in enumerate(("global_state", "item", "global_action")):
         dataset.dims[axis].label = label
     for s_g in range(game.n_sg):
@@ -142,7 +153,7 @@ def read_solution(path: str | Path) -> Solution:
             k=int(config["k"]),
             actions=config["actions"],
             expectation=config["expectation"],
-            method=str(file.attrs["method"]),
+            method=read_text(file, "method"),
             samples=int(config["samples"]),
             seed=int(config["seed"]),
             tol=float(config["tol"]),
@@ -154,7 +165,7 @@ def read_solution(path: str | Path) -> Solution:
             widths=file["widths"][...],
             rounding_error=float(file.attrs["rounding_error"]),
             wall_time_s=float(file.attrs["wall_time_s"]),
-            versions=json.loads(file.attrs["versions"]),
+            versions=json.loads(read_text(file, "versions")),
         )
         shape = (game.n_sg, lattice_size(solution.k, game.n_sl))
         for name in ("value", "global_action", "item"):

@@ -22,7 +22,7 @@ from .backups.selection import (
     make_exact,
     make_listed,
 )
-from .checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from .checkpoints import Checkpoint, digest_of, read_checkpoint, write_checkpoint
 from .game import Game, positive_integer
 from .policy import checked_local_policy
 from .solution import Solution
@@ -128,7 +128,7 @@ def solve(
         "tol": tol,
     }
     if local_policy is not None:
-        identity["local_policy"] = [float(x) for x in local_policy.ravel()]
+        identity["local_policy"] = digest_of(local_policy)
     state = Checkpoint(identity=identity, value=np.zeros((game.n_sg, lattice_size(k, game.n_sl))), widths=[], elapsed_s=0.0)
     if resume and checkpoint is not None and Path(checkpoint).exists():
         state = read_checkpoint(checkpoint, identity, state.value.shape)

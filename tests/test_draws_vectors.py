@@ -163,6 +163,24 @@ def test_multinomial_places_everybody(probabilities, possible, n):
     assert not np.delete(rows, list(possible), axis=1).any()
 
 
+def test_multinomial_loses_nobody_to_a_rounding_residue(rng):
+    """Nobody before the last category, and there the uniform that would move agents on to a residue of 1e-16."""
+    for _ in range(200):
+        probabilities = np.sort(rng.dirichlet(np.ones(4)))
+        stream = stream_of_words(ALL_ZEROS)
+        stream[-1] = ALL_ONES
+        counts = np.full(4, -1)
+        draws.draw_multinomial(5, probabilities, stream, counts)
+        assert counts.tolist() == [0, 0, 0, 5]
+
+
+def test_multinomial_counts_negative_and_nan_as_zero():
+    rows = draw_rows(fill_multinomial, 5, 1000, np.array([np.nan, 0.3, -1e-18, 0.7, np.nan]), n_draws=100)
+    expected = draw_rows(fill_multinomial, 5, 1000, np.array([0.0, 0.3, 0.0, 0.7, 0.0]), n_draws=100)
+    assert np.array_equal(rows, expected)
+    assert not draw_rows(fill_multinomial, 2, -4, np.array([0.5, 0.5]), n_draws=1).any()
+
+
 def test_multinomial_without_positive_probability_places_nobody():
     assert not draw_rows(fill_multinomial, 3, 5, np.array([0.0, -1.0, np.nan]), n_draws=1).any()
 

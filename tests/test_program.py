@@ -63,6 +63,20 @@ def test_constants_are_visible_and_cannot_be_changed():
         program_of("return 0", constants={"k": {}})
 
 
+HIDDEN = {
+    "return math.pi": "math.pi is not available",
+    "return math.exp(1)": "math.exp is not available",
+    "return abs(1)": "abs is a variable here, not a function",
+    "return random.random() < 1": "random.random",
+}
+
+
+@pytest.mark.parametrize("body", HIDDEN)
+def test_a_name_of_the_text_hides_a_module_or_a_function(body):
+    with pytest.raises(ProgramError, match=HIDDEN[body]):
+        program_of(body, "random", constants={"math": 3, "abs": 4})
+
+
 def test_arguments_are_values_and_not_changed():
     program = program_of("return x[0] + x[1]")
     for argument in ([1, 2], (1, 2), np.array([1, 2])):

@@ -85,8 +85,8 @@ ATTACKS = [
     "y = [0]\nz = [0]\nfor i in range(19):\n  y = [y, y]\n  z = [z, z]\nreturn y == z",
     "y = [0]\nfor i in range(19): y = [y, y]\nreturn y",
     "y = [0]\nz = [0]\nfor i in range(99):\n  y = [y, y]\n  z = [z, z]\nreturn y < z",
-    "y = [0]\nfor i in range(19): y = [y, y]\nreturn sorted([y, y, y])",
-    "y = [0]\nfor i in range(19): y = [y, y]\nreturn max(y, y)",
+    "y = [0]\nz = [0]\nfor i in range(19):\n  y = [y, y]\n  z = [z, z]\nreturn len(sorted([y, z]))",
+    "y = [0]\nz = [0]\nfor i in range(19):\n  y = [y, y]\n  z = [z, z]\nreturn 1 if max(y, z) else 0",
     "y = [0]\nfor i in range(19): y = [y, y]\nreturn [[1]] in y or y in y",
     "y = [0]\ny[0] = y\nreturn y",
     "y = [0]\ny[0] = y\nz = [0]\nz[0] = z\nreturn y == z",
@@ -151,6 +151,30 @@ def test_hostile_text_ends_in_one_line(body):
     assert re.match(r"^f, line \d+: ", message)
     assert len(message.splitlines()) == 1
     assert len(message) <= 300
+
+
+GUARDS = {
+    "return 'a' * 2000": "text of length 2,000, expected at most 1,000",
+    "return 'a' * 600 + 'b' * 600": "text of length 1,200, expected at most 1,000",
+    "return [0] * 150_000": "a list of length 150,000, expected at most 100,000",
+    "return range(10**6)[0]": "a range of more than 100,000 numbers",
+    "return 2**1000": "a whole number of 2**64 or more",
+    "return 2**64": "a whole number of 2**64 or more",
+    "return -(2**63) * 2": "a whole number of 2**64 or more",
+    "return round(5, -500)": "round: -500 digits, expected at most 400",
+    "y = [0]\nfor i in range(50): y = [y]\nreturn y == [y]": "lists nested more than 20 deep",
+    "y = [0]\nfor i in range(50): y = [y]\nreturn y": "lists nested more than 20 deep",
+    "return " + "abs(" * 150 + "x" + ")" * 150: "nested more than 100 deep",
+    "while True: pass": "runs for more than 200,000 steps",
+    "return random.randrange(200_000)": "draws have more than 100,000 branches",
+    "#" * 30_000: "30,014 characters, expected at most 20,000",
+}
+
+
+@pytest.mark.parametrize("body", GUARDS, ids=range(len(GUARDS)))
+def test_the_guard_that_refuses_is_the_one_meant_to(body):
+    with pytest.raises(ProgramError, match=re.escape(GUARDS[body])):
+        program_of(body).outcomes(0)
 
 
 def test_steps_bound_the_work_of_a_call():

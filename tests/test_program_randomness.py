@@ -33,6 +33,11 @@ LAWS = {
     "weights": ("return random.choices([1, 2, 3], [1, 0, 3])[0]", {1: 0.25, 3: 0.75}),
     "named weights": ("return random.choices([1, 2, 3], weights=(0, 0, 3), k=1)[0]", {3: 1.0}),
     "cumulative": ("return random.choices('abc', cum_weights=[1, 1, 4])[0]", {"a": 0.25, "c": 0.75}),
+    "branches of probability 0": (
+        "y = random.choices([1, 0], [1, 0])[0]\nif random.random() < 0 or random.random() >= 1: y = 0\nreturn 1 / y",
+        {1.0: 1.0},
+    ),
+    "two of plain choices": ("return sum(random.choices([0, 1], k=2))", {0: 0.25, 1: 0.5, 2: 0.25}),
     "plain choices": ("return random.choices([1, 2])[0]", {1: 0.5, 2: 0.5}),
     "two of choices": (
         "return random.choices([0, 1], [3, 1], k=2)",

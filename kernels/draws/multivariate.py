@@ -17,7 +17,8 @@ def _positive_mass(probabilities, start):
     """Sum of the positive entries from `start` on."""
     mass = 0.0
     for category in range(start, probabilities.shape[0]):
-        mass += max(probabilities[category], 0.0)
+        if probabilities[category] > 0.0:
+            mass += probabilities[category]
     return mass
 
 
@@ -26,31 +27,26 @@ def draw_multinomial(n, probabilities, stream, out_counts):
     """Place n agents independently: one binomial draw per category, given those before it.
 
     Rounding: the mass of the categories still to come is summed afresh each time it has halved, so it keeps its
-    relative precision however small it becomes, and the rarer side of each binomial is the one that is drawn. The
-    last category with a positive probability takes whoever is left. Probabilities count relative to their sum; one
-    that is 0 (or negative, or NaN) gets exactly 0.
+    relative precision however small it becomes, and the rarer side of each binomial is the one that is drawn. After
+    the last category with a positive probability that mass is exactly 0, so the category takes whoever is left.
+    Probabilities count relative to their sum; one that is 0 (or negative, or NaN) gets exactly 0.
 
     Parameters
     ----------
-    n : int64                        number of agents, up to 2**30
+    n : int64                        number of agents, up to 2**30; counts as 0 if negative
     probabilities : float64[n_categories]   at least one positive
     stream : uint64[8]               advanced
     out_counts : int64[n_categories]   overwritten; adds up to n (to 0 if no probability is positive)
     """
-    last = probabilities.shape[0] - 1
-    while last >= 0 and not probabilities[last] > 0.0:
-        last -= 1
     to_come = _positive_mass(probabilities, 0)
     summed = to_come
-    remaining = np.int64(n)
+    remaining = np.int64(max(n, 0))
     for category in range(probabilities.shape[0]):
         mass = probabilities[category]
         placed = np.int64(0)
-        if category == last:
-            placed = remaining
-        elif remaining > 0 and mass > 0.0:
+        if remaining > 0 and mass > 0.0:
             to_come -= mass
-            if to_come < 0.5 * summed:
+            if to_come <= 0.5 * summed:
                 to_come = _positive_mass(probabilities, category + 1)
                 summed = to_come
             placed = draw_binomial(remaining, min(mass, to_come) / (mass + to_come), stream)

@@ -1,0 +1,221 @@
+"""What a file is, how it was made and what it says, as JSON-ready values and as lines for people."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .files import open_checked, read_config, read_text
+from .game import Game
+from .game_tables import read_game_tables
+from .solution import Solution
+
+FORMATS = {
+    "kofn-solution": "solution of a surrogate game",
+    "kofn-deployment": "deployment of a policy",
+    "kofn-cell": "cell of a study",
+    "kofn-study": "study over k",
+    "kofn-checkpoint": "checkpoint of a solve",
+    "kofn-game": "game",
+}
+WORDS_FOR_STATES = 3
+
+
+def inspect_file(path: str | Path, states: Sequence[str] = ()) -> dict[str, Any]:
+    """Describe a file of ours.
+
+    Parameters
+    ----------
+    path : path of an HDF5 file
+    states : global states and counts, as `S_G:C0,C1,…`, at which to put a solution's policy into words
+
+    Returns
+    -------
+    dict
+        JSON-ready: format, versions, configuration, arrays with shapes and axes; for a solution also certificate and policy.
+
+    Raises
+    ------
+    KofnFileError, ValueError
+    """
+    from .solution_files import read_solution
+
+    with open_checked(path, *FORMATS) as file:
+        kind = read_text(file, "format")
+        report: dict[str, Any] = {
+            "file": str(path),
+            "size_bytes": os.path.getsize(path),
+            "format": kind,
+            "what": FORMATS[kind],
+            "format_version": int(file.attrs["format_version"]),
+            "kofn_version": read_text(file, "kofn_version"),
+            "created": read_text(file, "created"),
+            "config": read_config(file),
+            "arrays": _arrays(file),
+        }
+        if "versions" in file.attrs:
+            report["versions"] = json.loads(read_text(file, "versions"))
+        if "game" in file:
+            report["game"] = summarise_game(read_game_tables(file["game"]))
+    if kind == "kofn-solution":
+        solution = read_solution(path)
+        report["certificate"] = certificate_of(solution)
+        chosen = [_parse_state(text, solution) for text in states] or _telling_states(solution)
+        report["policy"] = [words_for(solution, s_g, counts) for s_g, counts in chosen]
+    elif states:
+        raise ValueError(f"state: only a solution has a policy to put into words, {path} is a {FORMATS[kind]}")
+    return report
+
+
+def _arrays(file: h5py.File) -> list[dict[str, Any]]:
+    arrays = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and read_text(item, "CLASS", default="") != "DIMENSION_SCALE":
+            axes = read_text(item, "axes", default="").split(", ") if "axes" in item.attrs else ["?"] * item.ndim
+            arrays.append({
+                "name": name,
+                "shape": list(item.shape),
+                "dtype": str(item.dtype),
+                "axes": axes,
+                "long_name": read_text(item, "long_name", default=""),
+                "units": read_text(item, "units", default="1"),
+            })  # fmt: skip
+
+    file.visititems(visit)
+    return arrays
+
+
+def summarise_game(game: Game) -> dict[str, Any]:
+    """Sizes and labels of a game, JSON-ready."""
+    return {
+        "name": game.name,
+        "description": game.description.strip().split("\n")[0],
+        "gamma": game.gamma,
+        "n_agents": game.n_agents,
+        "sizes": {"n_sg": game.n_sg, "n_ag": game.n_ag, "n_sl": game.n_sl, "n_al": game.n_al},
+        "digest": game.digest(),
+    }
+
+
+def certificate_of(solution: Solution) -> dict[str, Any]:
+    """What makes a solution trustworthy, JSON-ready."""
+    return {
+        "initial_value": solution.initial_value,
+        "half_width": solution.half_width,
+        "rounding_error": solution.rounding_error,
+        "tol": solution.tol,
+        "sweeps": solution.n_sweeps,
+        "method": solution.method,
+        "wall_time_s": solution.wall_time_s,
+    }
+
+
+def _parse_state(text: str, solution: Solution) -> tuple[int, np.ndarray]:
+    label, colon, rest = text.partition(":")
+    names = [str(x) for x in solution.game.labels.global_states]
+    if not colon or label.strip() not in names:
+        raise ValueError(f"state: found {text!r}, expected S_G:C0,C1,… with S_G one of {', '.join(names)}")
+    try:
+        counts = np.array([int(x) for x in rest.split(",")], dtype=np.int64)
+    except ValueError:
+        raise ValueError(f"state: found {text!r}, expected whole numbers after the colon") from None
+    solution.rank(counts)
+    return names.index(label.strip()), counts
+
+
+def _telling_states(solution: Solution) -> list[tuple[int, np.ndarray]]:
+    """A few states to start with: the middle global state with the lowest, the middle and the highest rank of counts."""
+    n_c = solution.counts.shape[0]
+    ranks = sorted({0, n_c // 2, n_c - 1})[:WORDS_FOR_STATES]
+    return [(solution.game.n_sg // 2, solution.counts[rank]) for rank in ranks]
+
+
+def words_for(solution: Solution, s_g: int, counts: np.ndarray) -> dict[str, Any]:
+    """The greedy decision at one state, in labels and in a sentence."""
+    game, labels = solution.game, solution.game.labels
+    c = solution.rank(counts)
+    a_g = int(solution.global_action[s_g, c])
+    rows = {}
+    for s in np.flatnonzero(counts):
+        law = solution.policy.local_action[s_g, s, c if solution.policy.k_local == solution.k else s_of_own(game, s)]
+        rows[str(labels.local_states[s])] = {str(labels.local_actions[a]): float(law[a]) for a in np.flatnonzero(law)}
+    agents = ", ".join(f"{int(counts[s])} in {labels.local_states[s]}" for s in np.flatnonzero(counts))
+    moves = "; ".join(f"in {s}: {_law_in_words(law)}" for s, law in rows.items())
+    return {
+        "global_state": str(labels.global_states[s_g]),
+        "counts": [int(x) for x in counts],
+        "value": float(solution.value[s_g, c]),
+        "global_action": str(labels.global_actions[a_g]),
+        "local_actions": rows,
+        "words": (
+            f"In global state {labels.global_states[s_g]} with {agents}, the global agent plays "
+            f"{labels.global_actions[a_g]}; local agents {moves}. Worth {solution.value[s_g, c]:.6g}."
+        ),
+    }
+
+
+def s_of_own(game: Game, s: int) -> int:
+    """Rank, in Λ(1, n_sl), of the sample that is one agent in state s."""
+    return game.n_sl - 1 - int(s)
+
+
+def _law_in_words(law: dict[str, float]) -> str:
+    if len(law) == 1:
+        return next(iter(law))
+    return " or ".join(f"{action} ({share:.3g})" for action, share in law.items())
+
+
+def report_lines(report: dict[str, Any]) -> list[str]:
+    """The lines that `kofn inspect` prints."""
+    lines = [
+        f"{report['file']}: {report['what']}",
+        f"  written   {report['created']} by kofn {report['kofn_version']}, format version {report['format_version']}",
+        f"  config    {', '.join(f'{k} = {_brief(v)}' for k, v in report['config'].items())}",
+    ]
+    if "game" in report:
+        game = report["game"]
+        sizes = ", ".join(f"{k} = {v}" for k, v in game["sizes"].items())
+        lines.append(f"  game      {game['name']}: {sizes}, gamma = {game['gamma']}")
+    if "certificate" in report:
+        c = report["certificate"]
+        lines.append(
+            f"  value     {c['initial_value']:.9g} from the initial law, certified to ± {c['half_width']:.2g} "
+            f"({c['sweeps']} sweeps, {c['method']}, {c['wall_time_s']:.3g} s)"
+        )
+    lines.append("  arrays")
+    for array in report["arrays"]:
+        axes = ", ".join(f"{axis} {size}" for axis, size in zip(array["axes"], array["shape"], strict=True))
+        lines.append(f"    {array['name']:28s} {array['dtype']:8s} [{axes}]  {array['long_name']}")
+    for words in report.get("policy", []):
+        lines.append(f"  policy    {words['words']}")
+    return lines
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def describe_game(game: Game) -> str:
+    """A game in words: description, spaces, discount, initial law."""
+    labels = game.labels
+    spaces = (
+        ("global states", labels.global_states),
+        ("global actions", labels.global_actions),
+        ("local states", labels.local_states),
+        ("local actions", labels.local_actions),
+    )
+    initial = "Dirichlet law of the local states" if game.dirichlet else "law of the local states"
+    lines = [game.name, "", game.description.strip(), ""]
+    lines += [f"{name:15s} {', '.join(str(x) for x in space)}" for name, space in spaces]
+    lines.append(f"{'gamma':15s} {game.gamma}")
+    lines.append(f"{'agents':15s} {game.n_agents if game.n_agents is not None else 'any number'}")
+    lines.append(f"{initial}: {', '.join(f'{x:.4g}' for x in game.rho_l)}")
+    return "\n".join(lines)
