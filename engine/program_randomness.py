@@ -174,7 +174,7 @@ def _choices(run: Run, values: Any, weights: Any = None, *, cum_weights: Any = N
     values = _population(run, "choices", values)
     if type(k) is not int or k < 0:
         raise Refusal("random.choices: k must be a whole number of 0 or more")
-    run.spend(k * len(values))
+    run.spend(k)
     if cum_weights is not None:
         if weights is not None:
             raise Refusal("random.choices: weights and cum_weights are both given, expected one of them")
@@ -187,6 +187,7 @@ def _choices(run: Run, values: Any, weights: Any = None, *, cum_weights: Any = N
     weights = items_of(run, weights)
     if len(weights) != len(values):
         raise Refusal(f"random.choices: {len(weights)} weights for {len(values)} values")
+    run.spend(k * len(weights))
     return [values[_branches(run).draw_weighted(weights)] for _ in range(k)]
 
 

@@ -80,16 +80,22 @@ class CountSensitivity:
         share = 100 * self.share_of_global_states
         varies = f"the optimal global action varies with the counts in {share:.3g} % of the global states"
         found = varies if share > 0.0 else constant
-        value = f"{self.initial_value:.6g} from the initial law"
+        optimum = f"the optimum of {self.initial_value:.6g}"
         if self.count_blind is not None and self.blind_gap <= self.half_width + ROUNDING * abs(self.initial_value):
-            return f"k hardly matters here: {found}, but a policy that never looks at them attains the same {value}."
+            return (
+                f"k hardly matters here: {found}, but from the initial law a policy that never looks at them attains "
+                f"{optimum} as well."
+            )
         # With one agent every function of the counts is additive.
         if self.k > 1:
             found += f", and the value departs from an additive one by up to {residual}"
         if self.count_blind is None:
             return f"k can matter: {found}. {self.note}."
         at_most = "" if self.count_blind.is_best else "at most "
-        return f"k can matter: {found}. Never looking at the counts costs {at_most}{self.blind_gap:.3g} of {value}."
+        return (
+            f"k can matter: {found}. From the initial law, the best policy that never looks at the counts falls short "
+            f"of {optimum} by {at_most}{self.blind_gap:.3g}."
+        )
 
 
 def count_sensitivity(solution: Solution, *, memory_bytes: int | None = None) -> CountSensitivity:
@@ -120,10 +126,10 @@ def count_sensitivity(solution: Solution, *, memory_bytes: int | None = None) ->
     count_blind, note = None, ""
     if solution.expectation != "exact":
         note = (
-            f"What looking is worth is not known: agents do not decouple under the {solution.expectation} expectation"
+            f"What looking is worth is not known: the {solution.expectation} expectation does not decouple the agents"
         )
     elif game.n_sg * game.n_sl > MAX_EQUATIONS:
-        note = f"What looking is worth is not known: {game.n_sg * game.n_sl} states (s_g, s_l), above {MAX_EQUATIONS}"
+        note = f"What looking is worth is not known: n_sg · n_sl = {game.n_sg * game.n_sl} is above {MAX_EQUATIONS}"
     else:
         starts = _likely_maps(solution.global_action, q, initial_count_law(game, solution.k))
         count_blind = best_count_blind(game, solution.actions, solution.k, solution.local_policy, starts=starts)
@@ -163,7 +169,7 @@ def _backup_like(solution: Solution, game: Game, memory_bytes: int) -> Backup:
     s = solution
     if s.expectation != "exact":
         return make_listed(game, s.k, s.actions, s.samples, s.seed, s.local_policy, memory_bytes)
-    # The method was stable enough for the solution's tolerance, and what it amplifies depends on the local agents alone.
+    # The method was stable enough for the solution's tolerance, and its stability depends on the local agents alone.
     method = s.method.replace(" ", "-")
     return make_exact(game, s.k, s.actions, s.local_policy, method=method, error=math.inf, memory_bytes=memory_bytes)
 

@@ -90,21 +90,18 @@ def evaluate_count_blind(P_g, P_l, r_g, r_l, gamma, option, action, work, out_va
     ----------
     P_g, P_l, r_g, r_l, gamma : as in `mean_rows`; h tells apart what the agents may be made to do together
     option : int64[n_sg]                  a_g · n_h + h for each global state
-    action : int64[n_sg, n_sl]            where the iteration starts; overwritten with the response
+    action : int64[n_sg, n_sl]            where the iteration starts; overwritten with the response, optimal up to rounding
     work : float64[n_sg · n_sl, n_sg · n_sl]    overwritten
     out_value : float64[n_sg · n_sl]      overwritten with the value at (s_g, s_l), s_l last
     """
     reward = np.empty(out_value.shape[0])
-    kept = action.copy()
     total = -np.inf
     while True:
         mean_rows(P_g, P_l, r_g, r_l, gamma, option, action, work, reward)
         value = np.linalg.solve(work, reward)
         if not value.sum() > total:
-            action[:] = kept
             return
         total = value.sum()
         out_value[:] = value
-        kept[:] = action
         if not improve_actions(P_g, P_l, r_l, gamma, option, value, action):
             return

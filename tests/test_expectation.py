@@ -10,7 +10,7 @@ from oracles import expected_value_by_listing_agents, largest_remainder_counts
 
 from kofn.engine.action_classes import list_counts
 from kofn.engine.backups.recursion import level_tables
-from kofn.engine.backups.symmetric_power import Factorisation
+from kofn.engine.backups.symmetric_power import Factorisation, row_tables
 from kofn.kernels.expectation import symmetric_power as sp
 from kofn.kernels.expectation.recursion import expect_by_recursion
 from kofn.kernels.expectation.rounded import round_largest_remainder
@@ -24,21 +24,14 @@ def symmetric_power_of(matrix, values, k):
     n = matrix.shape[0]
     factors = Factorisation(matrix[None, None], k)
     sizes = lattice_sizes(k, n)
-    orders = [np.array(factors.order_list[i]) for i in factors.orders[0, 0]]
-    relabelled = np.empty((2, len(values)), np.int32)
-    for order, out in zip(orders, relabelled, strict=True):
-        fill_relabelled(k, order, sizes, out)
-    work = np.empty_like(values)
-    work[relabelled[1]] = values
-    if n > 1:
-        tiles = np.empty((sp.count_tiles(k, values.shape[1], sizes), 3), np.int64)
-        cells = np.empty((n * (n - 1) // 2, len(values)), np.int32)
-        sp.fill_tiles(k, values.shape[1], sizes, tiles, cells)
-        table = np.empty((k + 1, k + 1))
-        sp.apply_moves(
-            work, factors.source[0, 0], factors.target[0, 0], factors.probability[0, 0], tiles, cells, n, table
-        )
-    return work[relabelled[0]], factors
+    relabelled = np.empty((len(factors.order_list), len(values)), np.int32)
+    for order, out in zip(factors.order_list, relabelled, strict=True):
+        fill_relabelled(k, np.array(order), sizes, out)
+    work, result = np.empty_like(values), np.full_like(values, np.nan)
+    rows, columns = factors.orders[0, 0]
+    work[relabelled[columns]] = values
+    sp.apply_moves(work, result, factors.probability[0, 0], relabelled[0], np.empty((k + 1, k + 1)), *row_tables(k, n))
+    return result[relabelled[rows]], factors
 
 
 def stochastic(rng, n, kind):

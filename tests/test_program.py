@@ -105,6 +105,22 @@ def test_message_names_line_reason_and_arguments():
     assert str(caught.value) == expected
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "while 1 / (1 - x) > 0:\n  x += 1\n  y = 0",
+        "for y, z in [(1, 2), 3]:\n  x = y\n  x = z",
+        "\n\nreturn (\nx\n/ 0)",
+    ],
+)
+def test_line_of_a_failure_is_that_of_its_statement(body):
+    line = 2 + len(body) - len(body.lstrip("\n"))
+    with pytest.raises(ProgramError, match=f"^f, line {line}: "):
+        Program("def f(x):\n" + "\n".join("    " + part for part in body.split("\n")), name="f", n_parameters=1).value(
+            0
+        )
+
+
 def test_runs_do_not_share_variables():
     program = program_of("if x > 0: y = [x]\ny[0] += 1\nreturn y")
     assert program.value(1) == (2,)

@@ -48,6 +48,7 @@ DETERMINISTIC = [
     "if x == 0: return 'zero'\nelif x < 0: return 'below'\nelif x < 2: return 'one'\nelse: return 'above'",
     "return [1, 2] == [1, 2], (1, 2) < (1, 3), [1] == (1,), 'a' < 'b', None == 0, [[1]] != [[2]]",
     "return ((x, y), [x, [y, 'a']])",
+    "return len('\\d')",
     "sum = 0\nfor value in [1, 2, x]:\n  sum += value\nreturn sum",
     "a = [1, 2, 3]\nfor v in a:\n  if len(a) < 6: a += [v]\nreturn a",
 ]

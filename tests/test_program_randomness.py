@@ -97,6 +97,16 @@ def test_probabilities_of_thresholds_are_differences_without_rounding():
     assert law == {0: 0.1, 1: 0.4 - 0.1, 2: 0.8 - 0.4, 3: 1 - 0.8}
 
 
+def test_rounding_is_taken_out_of_the_total():
+    law = law_of("return [random.randrange(10), random.randrange(10)]")
+    assert math.fsum([0.1 * 0.1] * 100) != 1.0
+    assert math.fsum(law.values()) == 1.0
+
+
+def test_what_underflows_is_no_outcome():
+    assert law_of("return (random.random() < 1e-300) + (random.random() < 1e-300)") == {1: 2e-300, 0: 1.0}
+
+
 GRID = 10
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from ...kernels.bellman import fixed_laws
 from ...kernels.bellman.global_agent import mix_values
 from ...kernels.expectation import symmetric_power as kernels
-from ...kernels.lattice import enumerate_counts, fill_relabelled, lattice_size, lattice_sizes
+from ...kernels.lattice import fill_moves, fill_relabelled, lattice_size, lattice_sizes
+from ..action_classes import list_counts
 
 EPSILON = float(np.finfo(np.float64).eps)
 # All orders of up to this many states are tried on either side; beyond, only shared orders of a few kinds.
@@ -37,12 +38,10 @@ class Factorisation:
 
     def __init__(self, laws: np.ndarray, k: int):
         n_sg, n_h, n_sl, _ = laws.shape
-        n_moves = n_sl * (n_sl - 1)
-        self.source = np.zeros((n_sg, n_h, n_moves), dtype=np.int64)
-        self.target = np.zeros((n_sg, n_h, n_moves), dtype=np.int64)
-        self.probability = np.zeros((n_sg, n_h, n_moves))
+        self.probability = np.zeros((n_sg, n_h, 2, n_sl, n_sl))
+        # Positions in order_list of the row order with the states reversed, and of the column order.
         self.orders = np.zeros((n_sg, n_h, 2), dtype=np.int64)
-        self.order_list: list[tuple[int, ...]] = [tuple(range(n_sl))]
+        self.order_list: list[tuple[int, ...]] = [tuple(reversed(range(n_sl))), tuple(range(n_sl))]
         self.rho = 1.0
         tried = candidate_orders(n_sl)
         lower, upper = np.empty((n_sl, n_sl)), np.empty((n_sl, n_sl))
@@ -58,10 +57,8 @@ class Factorisation:
             if not math.isfinite(self.rho):
                 return
             kernels.factorise(matrix, row_order, column_order, lower, upper)
-            kernels.split_into_moves(
-                lower, upper, self.source[s_g, h], self.target[s_g, h], self.probability[s_g, h]
-            )
-            self.orders[s_g, h] = self._position(row_order), self._position(column_order)
+            kernels.split_into_moves(lower, upper, self.probability[s_g, h])
+            self.orders[s_g, h] = self._position(row_order[::-1]), self._position(column_order)
 
     def _position(self, order: np.ndarray) -> int:
         key = tuple(int(s) for s in order)
@@ -73,8 +70,22 @@ class Factorisation:
         """Bound on the rounding error of one application, relative to the largest |V|."""
         if not math.isfinite(self.rho) or k * math.log(self.rho) > 600.0:
             return math.inf
-        n_moves = self.probability.shape[2]
+        n_sl = self.probability.shape[3]
+        n_moves = n_sl * (n_sl - 1)
         return EPSILON * (2 * n_moves + 2) * (k + 4) * self.rho**k
+
+
+def row_tables(k: int, n_sl: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The rows of Λ(k, n_sl), as `apply_moves` takes them: starts, counts, lines, and the rows sorted by length."""
+    row_counts = list_counts(k, max(1, n_sl - 1))
+    row_moves = np.empty((row_counts.shape[0], row_counts.shape[1], row_counts.shape[1]), dtype=np.int32)
+    fill_moves(k, lattice_sizes(k, row_counts.shape[1]), row_moves)
+    n_states = row_counts.shape[1]
+    lines = np.empty((n_states * (n_states - 1) // 2, row_counts.shape[0]), dtype=np.int32)
+    kernels.fill_lines(row_counts, row_moves, lines)
+    lengths = row_counts[:, -1] + 1
+    row_start = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+    return row_start, row_counts, lines, np.argsort(lengths, kind="stable")
 
 
 class SymmetricPower:
@@ -98,17 +109,11 @@ class SymmetricPower:
         self.rewards = np.ascontiguousarray(rewards / k)
         n_c, n_ag = lattice_size(k, self.n_sl), r_g.shape[1]
         sizes = lattice_sizes(k, self.n_sl)
-        self.counts = np.empty((n_c, self.n_sl), dtype=np.int64)
-        enumerate_counts(k, self.counts)
+        self.counts = list_counts(k, self.n_sl)
         self.relabelled = np.empty((len(self.factors.order_list), n_c), dtype=np.int32)
         for order, out in zip(self.factors.order_list, self.relabelled, strict=True):
             fill_relabelled(k, np.array(order, dtype=np.int64), sizes, out)
-        if self.n_sl > 1:
-            self.tiles = np.empty((kernels.count_tiles(k, n_ag, sizes), 3), dtype=np.int64)
-            self.cells = np.empty((self.n_sl * (self.n_sl - 1) // 2, n_c), dtype=np.int32)
-            kernels.fill_tiles(k, n_ag, sizes, self.tiles, self.cells)
-        else:
-            self.tiles, self.cells = np.empty((0, 3), dtype=np.int64), np.empty((0, n_c), dtype=np.int32)
+        self.rows = row_tables(k, self.n_sl)
 
     def _mixed(self, value: np.ndarray) -> np.ndarray:
         mixed = np.empty((*self.r_g.shape, value.shape[1]))
@@ -130,9 +135,8 @@ class SymmetricPower:
         tasks = np.array(list(itertools.chain.from_iterable(dealt)), dtype=np.int64)
         return tasks, np.concatenate([[0], np.cumsum([len(d) for d in dealt])]).astype(np.int64)
 
-    def _law_tables(self) -> tuple[np.ndarray, ...]:
-        f = self.factors
-        return (f.source, f.target, f.probability, f.orders, self.relabelled, self.tiles, self.cells, self.counts, self.rewards)
+    def _law_tables(self) -> tuple:
+        return self.factors.probability, self.factors.orders, self.relabelled, self.rows, self.counts, self.rewards
 
     def sweep(self, value: np.ndarray, out_value: np.ndarray) -> None:
         """Write TV: one exact Bellman backup of `value`, float64[n_sg, n_c]."""

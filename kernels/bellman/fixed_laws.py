@@ -84,24 +84,18 @@ def fold_greedy(values, relabelled, counts, rewards, law, threshold, out_action,
 
 
 @kernel
-def back_up_laws(mixed, task, source, target, probability, orders, relabelled, tiles, cells, counts, rewards, out_value):
-    """Back up all count vectors for one task (see `sweep_laws`)."""
-    s_g, first, stop = task[0], task[1], task[2]
-    values = np.empty((counts.shape[0], stop - first))
-    table = np.empty((counts[0].sum() + 1, counts[0].sum() + 1))
-    out_value[:] = -np.inf
-    for law in range(rewards.shape[1]):
-        load_columns(mixed[s_g, first:stop], relabelled[orders[s_g, law, 1]], values)
-        apply_moves(
-            values, source[s_g, law], target[s_g, law], probability[s_g, law], tiles, cells, counts.shape[1], table
-        )
-        fold_max(values, relabelled[orders[s_g, law, 0]], counts, rewards[s_g, law], out_value)
+def carry_law(mixed, s_g, law, probability, orders, relabelled, rows, values, reversed_values, table):
+    """Carry the mixed values of some global actions through one law: `reversed_values` holds E[· | c]."""
+    load_columns(mixed, relabelled[orders[s_g, law, 1]], values)
+    row_start, row_counts, lines, rows_by_length = rows
+    apply_moves(
+        values, reversed_values, probability[s_g, law], relabelled[0], table, row_start, row_counts, lines,
+        rows_by_length,
+    )  # fmt: skip
 
 
 @kernel(parallel=True)
-def sweep_laws(
-    mixed, tasks, task_start, source, target, probability, orders, relabelled, tiles, cells, counts, rewards, out_value
-):
+def sweep_laws(mixed, tasks, task_start, probability, orders, relabelled, rows, counts, rewards, out_value):
     """Back up every count vector of the listed tasks: one s_g, and a range of global actions.
 
     Parameters
@@ -109,11 +103,11 @@ def sweep_laws(
     mixed : float64[n_sg, n_ag, n_c]       from `global_agent.mix_values`
     tasks : int64[n_tasks, 3]              s_g, first a_g, a_g to stop at; sorted by worker
     task_start : int64[n_workers + 1]
-    source, target : int64[n_sg, n_h, n_moves]    moves of each law, from `split_into_moves`
-    probability : float64[n_sg, n_h, n_moves]
-    orders : int64[n_sg, n_h, 2]           rows of `relabelled` for the row and the column order
-    relabelled : int32[n_orders, n_c]      from `fill_relabelled`
-    tiles, cells : from `fill_tiles`
+    probability : float64[n_sg, n_h, 2, n_sl, n_sl]    moves of each law, from `split_into_moves`
+    orders : int64[n_sg, n_h, 2]           rows of `relabelled`: where a result stands after both factors (row order and
+        reversal), and where an entry of V goes before them (column order)
+    relabelled : int32[n_orders, n_c]      from `fill_relabelled`; the first row is the reversal
+    rows : tuple                           row_start, row_counts, lines, rows_by_length of `apply_moves`
     counts : int64[n_c, n_sl]
     rewards : float64[n_sg, n_h, n_sl]     of one agent under each law, divided by k
     out_value : float64[n_tasks, n_c]      overwritten: the maximum over the laws and the task's global actions
@@ -121,21 +115,25 @@ def sweep_laws(
     for worker in prange(task_start.shape[0] - 1):
         w = np.int64(worker)
         for t in range(task_start[w], task_start[w + 1]):
-            back_up_laws(
-                mixed, tasks[t], source, target, probability, orders, relabelled, tiles, cells, counts, rewards,
-                out_value[t],
-            )  # fmt: skip
+            s_g, first, stop = tasks[t, 0], tasks[t, 1], tasks[t, 2]
+            values = np.empty((counts.shape[0], stop - first))
+            reversed_values = np.empty((counts.shape[0], stop - first))
+            table = np.empty((counts[0].sum() + 1, counts[0].sum() + 1))
+            out_value[t, :] = -np.inf
+            for law in range(rewards.shape[1]):
+                carry_law(
+                    mixed[s_g, first:stop], s_g, law, probability, orders, relabelled, rows, values, reversed_values, table
+                )
+                fold_max(reversed_values, relabelled[orders[s_g, law, 0]], counts, rewards[s_g, law], out_value[t])
 
 
 @kernel(parallel=True)
-def greedy_laws(
-    mixed, threshold, source, target, probability, orders, relabelled, tiles, cells, counts, rewards, out_action, out_law
-):
+def greedy_laws(mixed, threshold, probability, orders, relabelled, rows, counts, rewards, out_action, out_law):
     """Find the lowest (a_g, law) whose Q reaches the threshold, for every (s_g, count vector).
 
     Parameters
     ----------
-    mixed, source … rewards : as in `sweep_laws`
+    mixed, probability … rewards : as in `sweep_laws`
     threshold : float64[n_sg, n_c]         the backed-up value less the width of a tie
     out_action : int32[n_sg, n_c]          overwritten
     out_law : int64[n_sg, n_c]             overwritten
@@ -143,15 +141,12 @@ def greedy_laws(
     n_sg, n_ag, n_c = mixed.shape
     for state in prange(n_sg):
         s_g = np.int64(state)
-        values = np.empty((n_c, n_ag))
+        values, reversed_values = np.empty((n_c, n_ag)), np.empty((n_c, n_ag))
         table = np.empty((counts[0].sum() + 1, counts[0].sum() + 1))
         out_action[s_g, :] = n_ag
         for law in range(rewards.shape[1]):
-            load_columns(mixed[s_g], relabelled[orders[s_g, law, 1]], values)
-            apply_moves(
-                values, source[s_g, law], target[s_g, law], probability[s_g, law], tiles, cells, counts.shape[1], table
-            )
+            carry_law(mixed[s_g], s_g, law, probability, orders, relabelled, rows, values, reversed_values, table)
             fold_greedy(
-                values, relabelled[orders[s_g, law, 0]], counts, rewards[s_g, law], law, threshold[s_g],
+                reversed_values, relabelled[orders[s_g, law, 0]], counts, rewards[s_g, law], law, threshold[s_g],
                 out_action[s_g], out_law[s_g],
             )  # fmt: skip

@@ -1,9 +1,12 @@
 """Exact E[V(c') | c] when the agents of one state all move by one row: the symmetric power Sym^k(M) V, in place.
 
 Sym^k(AB) = Sym^k(A) Sym^k(B), and M = L U with both factors of row sum one. A triangular stochastic matrix is a sequence of
-two-state moves "each agent in i goes to j with probability λ", and one move works in place on *lines* of count vectors:
-those that differ only in c_i and c_j, with m = c_i + c_j. Along a line it is a triangular matrix of binomial
-probabilities, so a sweep needs no transition matrix and no larger lattice.
+two-state moves "each agent in i goes to j > i with probability λ" (L is upper triangular once the states are reversed). A
+move works in place: V at c_i = x becomes the binomial mean of V at c_i = x - t, c_j + t.
+
+In memory, Λ(k, S) is a sequence of *rows*: all entries but the last two are the same, c_{S-2} runs from 0 up. The rows are
+indexed by Λ(k, S - 1), whose last entry is the sum of the last two. A move with i < S - 2 turns rows into weighted sums of
+rows (shifted by t if j = S - 2), so that its inner loop is long and contiguous and nothing is gathered.
 
 Entries of L and U may be negative; then the moves amplify rounding by at most ρ^k (see `split_into_moves`).
 """
@@ -13,10 +16,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..compilation import kernel
-from ..lattice import advance_counts, rank_counts
 
-# Doubles gathered for one tile of lines: half a first-level data cache.
-TILE_ELEMENTS = 12288
+# Doubles of one block of rows that are laid side by side for the move between the last two states.
+BLOCK_ELEMENTS = 4096
 # A move whose remaining mass is smaller than this cannot be divided by it safely.
 SMALLEST_REST = 1e-6
 
@@ -77,17 +79,16 @@ def factorise(matrix, row_order, column_order, out_lower, out_upper):
 
 
 @kernel
-def split_into_moves(lower, upper, out_source, out_target, out_probability):
-    """Write L and U as two-state moves, in the order in which they act on V (U first).
+def split_into_moves(lower, upper, out_probability):
+    """Write U, and L with its states reversed, as two-state moves.
 
-    Agents pass the moves in the opposite order. Within a source the targets are served one after the other, each with its
-    conditional probability.
+    An agent in i passes the targets i + 1, i + 2, … one after the other, each with its probability given that the agent is
+    still there. Moves act on V in the opposite order (see `apply_moves`).
 
     Parameters
     ----------
-    lower, upper : float64[S, S]    from `factorise`
-    out_source, out_target : int64[S (S - 1)]    overwritten
-    out_probability : float64[S (S - 1)]         overwritten; 0 is a move that does nothing
+    lower, upper : float64[S, S]         from `factorise`
+    out_probability : float64[2, S, S]   overwritten: [0, i, j] for U, [1, i, j] for the reversed L; zero for j ≤ i
 
     Returns
     -------
@@ -95,36 +96,27 @@ def split_into_moves(lower, upper, out_source, out_target, out_probability):
              variation met by an agent; 1 if no probability is negative, inf if a remaining mass vanishes
     """
     n = lower.shape[0]
-    move = n * (n - 1) - 1
     rho = 1.0
-    for factor in range(2):
-        # In agents' order: L from the lowest source up, then U from the highest source down.
-        triangle = lower if factor == 0 else upper
+    for phase in range(2):
         worst = 1.0
-        for step in range(1, n):
-            source = step if factor == 0 else n - 1 - step
+        for source in range(n):
             rest, moved = 1.0, 0.0
-            for other in range(1, step + 1):
-                target = source - other if factor == 0 else source + other
-                mass = triangle[source, target]
-                out_source[move] = source
-                out_target[move] = target
-                if mass == 0.0:
-                    out_probability[move] = 0.0
-                elif abs(rest) < SMALLEST_REST:
+            for target in range(n):
+                out_probability[phase, source, target] = 0.0
+                if target <= source:
+                    continue
+                mass = upper[source, target] if phase == 0 else lower[n - 1 - source, n - 1 - target]
+                if mass != 0.0 and abs(rest) < SMALLEST_REST:
                     if abs(mass) > 1e-15:
                         return np.inf
-                    out_probability[move] = 0.0
-                else:
-                    out_probability[move] = mass / rest
-                    if out_probability[move] > 1.0 and out_probability[move] < 1.0 + 1e-9:
-                        out_probability[move] = 1.0
+                elif mass != 0.0:
+                    probability = mass / rest
+                    # A rounding residue above one is no amplification.
+                    out_probability[phase, source, target] = 1.0 if 1.0 < probability < 1.0 + 1e-9 else probability
                     rest -= mass
                 moved += abs(mass)
                 worst = max(worst, moved + abs(rest))
-                move -= 1
         rho *= worst
-    # A rounding residue below zero in a stochastic factor is not an amplification.
     return 1.0 if rho < 1.0 + 1e-12 else rho
 
 
@@ -145,8 +137,7 @@ def best_orders(matrix, orders, good_enough, out_row_order, out_column_order):
     """
     n = matrix.shape[0]
     lower, upper = np.empty((n, n)), np.empty((n, n))
-    source, target = np.empty(n * (n - 1), np.int64), np.empty(n * (n - 1), np.int64)
-    probability = np.empty(n * (n - 1))
+    probability = np.empty((2, n, n))
     best = np.inf
     # Equal orders first: they need no relabelling of V.
     for sweep in range(2):
@@ -156,7 +147,7 @@ def best_orders(matrix, orders, good_enough, out_row_order, out_column_order):
                     continue
                 if not factorise(matrix, orders[r], orders[c], lower, upper):
                     continue
-                rho = split_into_moves(lower, upper, source, target, probability)
+                rho = split_into_moves(lower, upper, probability)
                 if rho < best:
                     best = rho
                     out_row_order[:] = orders[r]
@@ -164,67 +155,6 @@ def best_orders(matrix, orders, good_enough, out_row_order, out_column_order):
                     if best <= good_enough:
                         return best
     return best
-
-
-@kernel
-def tile_lines(m, n_columns):
-    """Lines of m + 1 count vectors that make one tile."""
-    return max(1, TILE_ELEMENTS // ((m + 1) * n_columns))
-
-
-@kernel
-def count_tiles(k, n_columns, sizes):
-    """Number of tiles of every pair of states."""
-    total = np.int64(0)
-    for m in range(k + 1):
-        lines = tile_lines(m, n_columns)
-        total += (sizes[sizes.shape[0] - 3, k - m] + lines - 1) // lines
-    return total
-
-
-@kernel
-def fill_tiles(k, n_columns, sizes, out_tiles, out_cells):
-    """Cut the lattice into tiles of lines, for every pair of states i < j (pairs in lexicographic order).
-
-    Lines are sorted by m = c_i + c_j. Inside a tile the cells are listed by c_i, then by line, so that neighbouring lines,
-    which mostly are neighbours in memory, are read one after the other.
-
-    Parameters
-    ----------
-    k : int
-    n_columns : int                      columns of the values to be moved
-    sizes : int64[S + 1, k + 1]          from `lattice_sizes`; its first axis tells S ≥ 2
-    out_tiles : int64[n_tiles, 3]        overwritten: m, first cell, number of lines; the same for all pairs
-    out_cells : int32[S (S - 1) / 2, n_c]    overwritten, ranks in Λ(k, S)
-    """
-    n_states = sizes.shape[0] - 1
-    counts = np.zeros(n_states, np.int64)
-    others = np.zeros(max(1, n_states - 2), np.int64)
-    pair = 0
-    for i in range(n_states):
-        for j in range(i + 1, n_states):
-            position, tile = np.int64(0), 0
-            for m in range(k + 1):
-                others[:] = 0
-                others[others.shape[0] - 1] = k - m
-                left = sizes[n_states - 2, k - m]
-                while left > 0:
-                    n_lines = min(left, tile_lines(m, n_columns))
-                    out_tiles[tile, 0], out_tiles[tile, 1], out_tiles[tile, 2] = m, position, n_lines
-                    for line in range(n_lines):
-                        o = 0
-                        for s in range(n_states):
-                            if s != i and s != j:
-                                counts[s] = others[o]
-                                o += 1
-                        for x in range(m + 1):
-                            counts[i], counts[j] = x, m - x
-                            out_cells[pair, position + x * n_lines + line] = rank_counts(counts, sizes)
-                        advance_counts(others)
-                    position += (m + 1) * n_lines
-                    left -= n_lines
-                    tile += 1
-            pair += 1
 
 
 @kernel
@@ -242,87 +172,165 @@ def fill_binomial_table(probability, out_table):
 
 
 @kernel
-def move_line_block(table, n_rows, width, block):
-    """Apply the binomial triangle along axis 0 of a block, in place: row x becomes Σ_t table[x, t] · row[x - t].
-
-    Without fastmath: an entry's bits do not depend on its place in a vector register.
-    """
-    for x in range(n_rows - 1, 0, -1):
-        row = block[x]
-        keep = table[x, 0]
-        for j in range(width):
-            row[j] *= keep
-        t = 1
-        while t + 4 <= x + 1:
-            b0, b1, b2, b3 = table[x, t], table[x, t + 1], table[x, t + 2], table[x, t + 3]
-            r0, r1, r2, r3 = block[x - t], block[x - t - 1], block[x - t - 2], block[x - t - 3]
-            for j in range(width):
-                row[j] += (b0 * r0[j] + b1 * r1[j]) + (b2 * r2[j] + b3 * r3[j])
-            t += 4
-        while t <= x:
-            b0 = table[x, t]
-            r0 = block[x - t]
-            for j in range(width):
-                row[j] += b0 * r0[j]
-            t += 1
-
-
-@kernel
-def move_agents(values, cells, tiles, from_first, table):
-    """Apply the move "each agent in i goes to j with probability λ" to V, in place.
-
-    Parameters
-    ----------
-    values : float64[n_c, n_columns]    overwritten; columns are independent functions of the counts
-    cells : int32[n_c]                  row of `fill_tiles` for the pair {i, j}
-    tiles : int64[n_tiles, 3]           from `fill_tiles`
-    from_first : bool                   whether agents leave the pair's lower state
-    table : float64[k + 1, k + 1]       from `fill_binomial_table`
-    """
-    n_columns = values.shape[1]
-    scratch = np.empty(max(TILE_ELEMENTS, table.shape[0] * n_columns))
-    for tile in range(tiles.shape[0]):
-        m, start, n_lines = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
-        width = n_lines * n_columns
-        block = scratch[: (m + 1) * width].reshape(m + 1, width)
-        for x in range(m + 1):
-            row = block[x if from_first else m - x]
-            for line in range(n_lines):
-                cell = cells[start + x * n_lines + line]
-                for j in range(n_columns):
-                    row[line * n_columns + j] = values[cell, j]
-        move_line_block(table, m + 1, width, block)
-        for x in range(m + 1):
-            row = block[x if from_first else m - x]
-            for line in range(n_lines):
-                cell = cells[start + x * n_lines + line]
-                for j in range(n_columns):
-                    values[cell, j] = row[line * n_columns + j]
-
-
-@kernel
 def pair_index(i, j, n_states):
-    """Position of the pair {i, j} among the pairs of states in lexicographic order."""
-    low, high = min(i, j), max(i, j)
-    return low * n_states - low * (low + 1) // 2 + high - low - 1
+    """Position of the pair i < j among the pairs of n_states states in lexicographic order."""
+    return i * n_states - i * (i + 1) // 2 + j - i - 1
 
 
 @kernel
-def apply_moves(values, source, target, probability, tiles, cells, n_states, table):
-    """Apply a sequence of moves to V, in place: Sym^k(L U) V for the moves of `split_into_moves`.
+def fill_lines(row_counts, row_moves, out_lines):
+    """List the rows line by line, for every pair of their states i < j.
+
+    A line has its rows with c_i = m, c_j = 0 first and c_i = 0, c_j = m last. Walking the neighbours of each row instead
+    would wait for one dependent load after the other, in every sweep.
 
     Parameters
     ----------
-    values : float64[n_c, n_columns]    overwritten; columns are independent functions of the counts
-    source, target : int64[n_moves]
-    probability : float64[n_moves]
-    tiles, cells : from `fill_tiles`
-    n_states : int
-    table : float64[k + 1, k + 1]       scratch
+    row_counts : int64[n_rows, S - 1]
+    row_moves : int32[n_rows, S - 1, S - 1]    from `fill_moves`
+    out_lines : int32[n_pairs, n_rows]         overwritten
     """
-    for move in range(probability.shape[0]):
-        if probability[move] == 0.0:
-            continue
-        fill_binomial_table(probability[move], table)
-        pair = cells[pair_index(source[move], target[move], n_states)]
-        move_agents(values, pair, tiles, source[move] < target[move], table)
+    n_states = row_counts.shape[1]
+    for i in range(n_states):
+        for j in range(i + 1, n_states):
+            position = 0
+            for head in range(row_counts.shape[0]):
+                if row_counts[head, j] != 0:
+                    continue
+                row = np.int64(head)
+                for _ in range(row_counts[head, i] + 1):
+                    out_lines[pair_index(i, j, n_states), position] = row
+                    position += 1
+                    row = row_moves[row, i, j]
+
+
+@kernel(forceinline=True)
+def fold_rows(x, table, values, offsets, width):
+    """One row of a line becomes the binomial mean over the line: row 0 becomes Σ_t table[x, t] · (row t), t = 0 … x.
+
+    Without fastmath: an entry's bits do not depend on its place in a vector register. Unsigned offsets spare the test for
+    negative indices, and inlining the reference counts: both cost as much as the sums of a short row.
+
+    Parameters
+    ----------
+    x : int                       agents that may leave
+    table : float64[≥ x + 1, ≥ x + 1]
+    values : float64[…]           flat; row 0 is overwritten
+    offsets : int64[≥ x + 1]      where the rows start
+    width : int                   length of row 0
+    """
+    n = np.uint64(width)
+    out = np.uint64(offsets[0])
+    keep = table[x, 0]
+    t = 1
+    while t + 4 <= x + 1:
+        b0, b1, b2, b3 = table[x, t], table[x, t + 1], table[x, t + 2], table[x, t + 3]
+        r0, r1 = np.uint64(offsets[t]), np.uint64(offsets[t + 1])
+        r2, r3 = np.uint64(offsets[t + 2]), np.uint64(offsets[t + 3])
+        for j in range(n):
+            near = b0 * values[r0 + j] + b1 * values[r1 + j]
+            far = b2 * values[r2 + j] + b3 * values[r3 + j]
+            values[out + j] = keep * values[out + j] + (near + far)
+        keep = 1.0
+        t += 4
+    if t + 2 <= x + 1:
+        b0, b1 = table[x, t], table[x, t + 1]
+        r0, r1 = np.uint64(offsets[t]), np.uint64(offsets[t + 1])
+        for j in range(n):
+            values[out + j] = keep * values[out + j] + (b0 * values[r0 + j] + b1 * values[r1 + j])
+        keep = 1.0
+        t += 2
+    if t <= x:
+        b0 = table[x, t]
+        r0 = np.uint64(offsets[t])
+        for j in range(n):
+            values[out + j] = keep * values[out + j] + b0 * values[r0 + j]
+
+
+@kernel
+def move_between_rows(values, n_columns, source, target, n_states, table, row_start, row_counts, lines):
+    """Apply the move source → target, source < n_states - 2, in place; see `apply_moves`."""
+    last = n_states - 2
+    # On the lattice of rows both of the last two states are the last entry.
+    row_target = min(target, last)
+    shift = n_columns if target == last else 0
+    line = lines[pair_index(source, row_target, n_states - 1)]
+    begins = np.empty(table.shape[0], np.int64)
+    offsets = np.empty(table.shape[0], np.int64)
+    position = 0
+    while position < line.shape[0]:
+        m = row_counts[line[position], source]
+        width = (row_counts[line[position], last] + 1) * n_columns
+        wider = n_columns if row_target == last else 0
+        for t in range(m + 1):
+            begins[t] = row_start[line[position + t]] * n_columns
+        for x in range(m, 0, -1):
+            for t in range(x + 1):
+                offsets[t] = begins[m - x + t] + t * shift
+            fold_rows(x, table, values, offsets, width)
+            width += wider
+        position += m + 1
+
+
+@kernel
+def move_within_rows(values, n_columns, table, row_start, row_counts, rows_by_length):
+    """Apply the move n_states - 2 → n_states - 1, in place: rows of one length are laid side by side and folded together."""
+    scratch = np.empty(max(BLOCK_ELEMENTS, table.shape[0] * n_columns))
+    offsets = np.empty(table.shape[0], np.int64)
+    position = 0
+    while position < rows_by_length.shape[0]:
+        m = row_counts[rows_by_length[position], row_counts.shape[1] - 1]
+        most = max(1, scratch.shape[0] // ((m + 1) * n_columns))
+        stop = position + 1
+        while stop < rows_by_length.shape[0] and stop - position < most and row_counts[rows_by_length[stop], row_counts.shape[1] - 1] == m:
+            stop += 1
+        width = (stop - position) * n_columns
+        for line in range(stop - position):
+            begin = row_start[rows_by_length[position + line]] * n_columns
+            for x in range(m + 1):
+                for j in range(n_columns):
+                    scratch[x * width + line * n_columns + j] = values[begin + x * n_columns + j]
+        for x in range(m, 0, -1):
+            for t in range(x + 1):
+                offsets[t] = (x - t) * width
+            fold_rows(x, table, scratch, offsets, width)
+        for line in range(stop - position):
+            begin = row_start[rows_by_length[position + line]] * n_columns
+            for x in range(m + 1):
+                for j in range(n_columns):
+                    values[begin + x * n_columns + j] = scratch[x * width + line * n_columns + j]
+        position = stop
+
+
+@kernel
+def apply_moves(values, reversed_values, probability, reversed_rank, table, row_start, row_counts, lines, rows_by_length):
+    """Apply Sym^k(L U) to V by its moves: U's in place, then L's with the states reversed.
+
+    Parameters
+    ----------
+    values : float64[n_c, n_columns]            V; overwritten (scratch afterwards). Columns are independent functions
+    reversed_values : float64[n_c, n_columns]   overwritten: the result at the reversed count vectors
+    probability : float64[2, S, S]              from `split_into_moves`
+    reversed_rank : int32[n_c]                  rank of every count vector with its entries reversed
+    table : float64[k + 1, k + 1]               scratch
+    row_start : int64[n_rows]                   first count vector of each row; rows are indexed by Λ(k, S - 1)
+    row_counts : int64[n_rows, S - 1]           that lattice
+    lines : int32[(S - 1) (S - 2) / 2, n_rows]  from `fill_lines`
+    rows_by_length : int64[n_rows]              the rows sorted by their length
+    """
+    n_columns, n_states = values.shape[1], probability.shape[1]
+    for phase in range(2):
+        flat = values.reshape(values.size) if phase == 0 else reversed_values.reshape(values.size)
+        for source in range(n_states - 1):
+            for target in range(n_states - 1, source, -1):
+                if probability[phase, source, target] == 0.0:
+                    continue
+                fill_binomial_table(probability[phase, source, target], table)
+                if source == n_states - 2:
+                    move_within_rows(flat, n_columns, table, row_start, row_counts, rows_by_length)
+                else:
+                    move_between_rows(flat, n_columns, source, target, n_states, table, row_start, row_counts, lines)
+        if phase == 0:
+            for c in range(values.shape[0]):
+                for j in range(n_columns):
+                    reversed_values[reversed_rank[c], j] = values[c, j]
