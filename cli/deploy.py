@@ -1,4 +1,110 @@
+"""kofn deploy: n agents play a solution's policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
 import click
-@click.command()
-def deploy():
-    pass
+
+from . import options
+from .errors import KofnCommand
+from .progress import ProgressLine, readable_seconds
+from .signals import stop_on_signals
+
+
+@click.command(cls=KofnCommand)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("-n", "--agents", "n", type=options.WholeNumber(1), default=None, help="Local agents.  [default: the game's own]")
+@click.option("--steps", type=options.WholeNumber(1), default=1000, show_default=True, help="Steps of each run.")
+@click.option("--runs", type=options.WholeNumber(1), default=1, show_default=True, help="Independent runs.")
+@options.seed
+@click.option(
+    "--level", type=click.Choice(["counts", "agents"]), default="counts", show_default=True,
+    help="Simulate the counts (the same law, a cost free of n) or every agent.",
+)  # fmt: skip
+@click.option(
+    "--rewards", type=click.Choice(["mean", "drawn"]), default=None,
+    help="Count mean rewards given the counts (less noise), or those of the actions drawn.  [default: mean for counts]",
+)  # fmt: skip
+@click.option("--trace-points", type=options.WholeNumber(1), default=1000, show_default=True, help="Points of the trace.")
+@click.option("--trace-agents", type=options.WholeNumber(0), default=0, show_default=True, help="Agents to follow, at level agents.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=None, help="HDF5 file to write.")
+@options.memory
+@options.threads
+@options.as_json
+@options.force
+@options.quiet
+def deploy(file, n, steps, runs, seed, level, rewards, trace_points, trace_agents, output, memory, threads, as_json, force, quiet):
+    """Let n agents play the policy in FILE, a solution or a cell of a study.
+
+    \b
+    Example:
+        kofn deploy formation-k8.h5 -n 1000 --steps 1e6
+        kofn deploy formation-k8.h5 -n 14 --runs 20 --level agents -o runs.h5
+    """
+    import json
+
+    from ..engine.deployment import deploy as run
+    from ..engine.deployment_files import write_deployment_file
+    from ..engine.files import check_writable
+    from ..engine.solution_files import read_any_solution
+    from ..engine.solve import Interrupted
+
+    if output is not None:
+        check_writable(output, overwrite=force)
+    solution = read_any_solution(file)
+    game = solution.game
+    if n is None and game.n_agents is None:
+        raise click.UsageError(f"missing option -n: {game.name or 'the game'} does not say how many agents it has")
+    options.use_threads(threads)
+    line = ProgressLine(quiet)
+    with stop_on_signals() as should_stop:
+
+        def show(done, total):
+            line.show(f"step {done} of {total}", final=done == total)
+            if should_stop():
+                raise Interrupted(f"stopped after {done} of {total} steps; nothing written")
+
+        try:
+            deployment = run(
+                game, solution.policy, n or game.n_agents, steps=steps, runs=runs, seed=seed, level=level, rewards=rewards,
+                trace_points=trace_points, trace_agents=trace_agents, memory_bytes=memory, progress=show,
+            )  # fmt: skip
+        finally:
+            line.close()
+    if output is not None:
+        write_deployment_file(output, deployment, game, solution.policy, overwrite=force)
+    labels = game.labels
+    summary = {
+        "config": deployment.config,
+        "mean_return": deployment.mean_return,
+        "return_half_width": deployment.return_half_width,
+        "average_reward": deployment.average_reward,
+        "average_half_width": deployment.average_half_width,
+        "truncation_bound": deployment.truncation_bound,
+        "occupancy": {str(s): float(x) for s, x in zip(labels.global_states, deployment.occupancy, strict=True)},
+        "mean_population": {str(s): float(x) for s, x in zip(labels.local_states, deployment.mean_population, strict=True)},
+        "wall_time_s": deployment.wall_time_s,
+    }
+    if as_json:
+        click.echo(json.dumps({k: _finite(v) for k, v in summary.items()}, indent=2))
+        return
+    interval = "" if runs == 1 else f" ± {deployment.return_half_width:.2g} (95 %, over {runs} runs)"
+    click.echo(f"return          {deployment.mean_return:.9g}{interval}, discounted, {steps} steps")
+    click.echo(f"                what later steps add is at most {deployment.truncation_bound:.2g}")
+    click.echo(f"average reward  {deployment.average_reward:.9g} ± {deployment.average_half_width:.2g} (95 %, batch means)")
+    click.echo(f"global states   {_shares(summary['occupancy'])}")
+    click.echo(f"local states    {_shares(summary['mean_population'])}")
+    rate = steps * runs / max(deployment.wall_time_s, 1e-9)
+    click.echo(f"work            {steps * runs} steps in {readable_seconds(deployment.wall_time_s)}, {rate:.3g} per second")
+    if output is not None:
+        click.echo(f"written         {output}")
+
+
+def _shares(shares):
+    return ", ".join(f"{label}: {100 * share:.3g} %" for label, share in shares.items())
+
+
+def _finite(value):
+    """JSON has no NaN: an interval that cannot be given is null."""
+    return None if isinstance(value, float) and value != value else value

@@ -216,6 +216,7 @@ def _ascend(search: _Search, starts: Iterable[np.ndarray], limit: int) -> None:
                 if found > value + ROUNDING * abs(value):
                     value, best = found, choice
             option[s_g] = best
-            states_without_gain = states_without_gain + 1 if best == before else 0
+            # After a gain this state has its best option for the others as they are.
+            states_without_gain = states_without_gain + 1 if best == before else 1
             if states_without_gain >= option.size:
                 break

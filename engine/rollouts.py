@@ -234,7 +234,6 @@ class AgentRuns:
         self.agents = AgentRecord(
             state=np.empty((runs, n), np.int32), trace=np.zeros((runs, n_trace_points(schedule), traced), np.int32)
         )
-        place_agents(seed, record.run, record.population, self.agents.state)
         self._rollout = AgentRollout(
             P_g=game.P_g,
             P_l=game.P_l,
@@ -248,6 +247,8 @@ class AgentRuns:
 
     def advance(self, row: int, first_step: int, last_step: int) -> None:
         """Advance one run, which stands before `first_step`, until it stands before `last_step`."""
+        if first_step == 0:
+            place_agents(row, self._scalars[0], self.record, self.agents)
         advance_agent_run(
             row, first_step, last_step, *self._scalars, self._rollout, self.schedule, self.record, self.agents
         )

@@ -12,7 +12,6 @@ import numpy as np
 from ..kernels.lattice import lattice_size
 from .action_classes import count_items, item_starts
 from .files import (
-    KofnFileError,
     create_array,
     describe_array,
     open_checked,
@@ -22,6 +21,7 @@ from .files import (
     write_root,
     write_text,
 )
+from .game import Game
 from .game_tables import read_game_tables, write_game_tables
 from .policy import SubsamplePolicy
 from .solution import Solution
@@ -58,7 +58,7 @@ def write_solution(
     def fill(file: h5py.File) -> None:
         write_root(file, FORMAT, solution_config(solution), solution.seed, kofn_version())
         write_game_tables(file.create_group("game"), solution.game)
-        _write_arrays(file, solution)
+        write_solution_arrays(file, solution)
         if store_q:
             _write_q(file, solution)
 
@@ -71,7 +71,8 @@ def solution_config(solution: Solution) -> dict[str, Any]:
     return {key: getattr(solution, key) for key in keys} | {"game": solution.game.name}
 
 
-def _write_arrays(file: h5py.File, solution: Solution) -> None:
+def write_solution_arrays(file: h5py.Group, solution: Solution) -> None:
+    """Write everything of a solution but its game and its configuration into a group."""
     write_text(file, "method", solution.method)
     write_text(file, "versions", json.dumps(solution.versions, sort_keys=True))
     for name in ("half_width", "rounding_error", "wall_time_s"):
@@ -146,32 +147,47 @@ def read_solution(path: str | Path) -> Solution:
         The file is missing, damaged, of another format or of another format version.
     """
     with open_checked(path, FORMAT) as file:
-        game = read_game_tables(file["game"])
-        config = read_config(file)
-        solution = Solution(
-            game=game,
-            k=int(config["k"]),
-            actions=config["actions"],
-            expectation=config["expectation"],
-            method=read_text(file, "method"),
-            samples=int(config["samples"]),
-            seed=int(config["seed"]),
-            tol=float(config["tol"]),
-            value=file["value"][...],
-            half_width=float(file.attrs["half_width"]),
-            global_action=file["global_action"][...],
-            item=file["item"][...],
-            local_policy=file["local_policy"][...] if "local_policy" in file else None,
-            widths=file["widths"][...],
-            rounding_error=float(file.attrs["rounding_error"]),
-            wall_time_s=float(file.attrs["wall_time_s"]),
-            versions=json.loads(read_text(file, "versions")),
-        )
-        shape = (game.n_sg, lattice_size(solution.k, game.n_sl))
-        for name in ("value", "global_action", "item"):
-            if getattr(solution, name).shape != shape:
-                raise KofnFileError(f"{path}: {name} has shape {getattr(solution, name).shape}, expected {shape}")
-        stored, rebuilt = read_policy(file["policy"]), solution.policy
-        if not (stored.global_action == rebuilt.global_action).all() or not np.array_equal(stored.local_action, rebuilt.local_action):
-            raise KofnFileError(f"{path}: damaged, its policy does not follow from its greedy items")
-        return solution
+        return read_solution_arrays(file, read_game_tables(file["game"]), read_config(file))
+
+
+def read_any_solution(path: str | Path) -> Solution:
+    """Read the solution in a solution file or in a cell of a study."""
+    with open_checked(path, FORMAT, "kofn-cell") as file:
+        game, config = read_game_tables(file["game"]), read_config(file)
+        if read_text(file, "format") == FORMAT:
+            return read_solution_arrays(file, game, config)
+        return read_solution_arrays(file["solution"], game, config["solution"])
+
+
+def read_solution_arrays(group: h5py.Group, game: Game, config: dict[str, Any]) -> Solution:
+    """Read what `write_solution_arrays` wrote; ValueError or KeyError if it is damaged."""
+    solution = Solution(
+        game=game,
+        k=int(config["k"]),
+        actions=config["actions"],
+        expectation=config["expectation"],
+        method=read_text(group, "method"),
+        samples=int(config["samples"]),
+        seed=int(config["seed"]),
+        tol=float(config["tol"]),
+        value=group["value"][...],
+        half_width=float(group.attrs["half_width"]),
+        global_action=group["global_action"][...],
+        item=group["item"][...],
+        local_policy=group["local_policy"][...] if "local_policy" in group else None,
+        widths=group["widths"][...],
+        rounding_error=float(group.attrs["rounding_error"]),
+        wall_time_s=float(group.attrs["wall_time_s"]),
+        versions=json.loads(read_text(group, "versions")),
+    )
+    shape = (game.n_sg, lattice_size(solution.k, game.n_sl))
+    for name in ("value", "global_action", "item"):
+        if getattr(solution, name).shape != shape:
+            raise ValueError(f"{name} has shape {getattr(solution, name).shape}, expected {shape}")
+    stored, rebuilt = read_policy(group["policy"]), solution.policy
+    if not (
+        np.array_equal(stored.global_action, rebuilt.global_action)
+        and np.array_equal(stored.local_action, rebuilt.local_action)
+    ):
+        raise ValueError("its policy does not follow from its greedy items")
+    return solution

@@ -18,6 +18,8 @@ from .backups.selection import (
     EXPECTATIONS,
     Backup,
     check_lattice,
+    check_listed,
+    choose_exact,
     default_memory_bytes,
     make_exact,
     make_listed,
@@ -207,10 +209,30 @@ def _check_options(actions: str, expectation: str, tol: float, method: str | Non
 def _make_backup(game, k, actions, expectation, tol, local_policy, method, samples, seed, limit) -> Backup:
     if expectation != "exact":
         return make_listed(game, k, actions, samples, seed, local_policy, limit)
-    # A sweep may be off by a tenth of the width it must certify: the slack on either side is error / (1 - γ).
-    largest = (np.abs(game.r_g).max() + np.abs(game.r_l).max()) / (1.0 - game.gamma)
-    error = 0.05 * tol * (1.0 - game.gamma) / max(largest, np.finfo(float).tiny)
+    error = _useful_error(game, tol)
     return make_exact(game, k, actions, local_policy, method=method, error=error, memory_bytes=limit)
+
+
+def _useful_error(game: Game, tol: float) -> float:
+    """Largest rounding error of a sweep, relative to the largest value, that leaves room for the certified width.
+
+    The slack on either side of the interval is error / (1 - γ); together they may take a tenth of the width.
+    """
+    largest = (np.abs(game.r_g).max() + np.abs(game.r_l).max()) / (1.0 - game.gamma)
+    return 0.05 * tol * (1.0 - game.gamma) / max(largest, np.finfo(float).tiny)
+
+
+def check_fits(
+    game: Game, k: int, actions: str, expectation: str, samples: int, local_policy: np.ndarray | None, tol: float,
+    memory_bytes: int,
+) -> None:  # fmt: skip
+    """Refuse, before any work, a solve that would not fit the memory (TooLargeError)."""
+    check_lattice(game, k, actions, memory_bytes)
+    if expectation == "exact":
+        error = _useful_error(game, tol)
+        choose_exact(game, k, actions, local_policy, method=None, error=error, memory_bytes=memory_bytes)
+    else:
+        check_listed(game, k, actions, samples, memory_bytes)
 
 
 def _offsets(backup: Backup, value: np.ndarray, backed_up: np.ndarray, gamma: float, tol: float) -> tuple[float, float]:

@@ -90,7 +90,7 @@ def evaluate_count_blind(P_g, P_l, r_g, r_l, gamma, option, action, work, out_va
     ----------
     P_g, P_l, r_g, r_l, gamma : as in `mean_rows`; h tells apart what the agents may be made to do together
     option : int64[n_sg]                  a_g · n_h + h for each global state
-    action : int64[n_sg, n_sl]            where the iteration starts; overwritten with the response, optimal up to rounding
+    action : int64[n_sg, n_sl]            where the iteration starts; overwritten with a best response
     work : float64[n_sg · n_sl, n_sg · n_sl]    overwritten
     out_value : float64[n_sg · n_sl]      overwritten with the value at (s_g, s_l), s_l last
     """

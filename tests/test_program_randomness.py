@@ -237,7 +237,7 @@ def test_what_cannot_be_enumerated_is_refused(body):
 
 
 def test_too_many_branches(monkeypatch):
-    monkeypatch.setattr("kofn.engine.program_randomness.MAX_BRANCHES", 1000)
+    monkeypatch.setattr("kofn.engine.program.randomness.MAX_BRANCHES", 1000)
     body = "for i in range({}): x += random.choice([0, 1])\nreturn x"
     assert len(law_of(body.format(9))) == 10
     with pytest.raises(ProgramError, match="draws have more than 1,000 branches"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from ...kernels.lattice import MAX_RANK, lattice_size
 from ..action_classes import count_items, item_starts, list_counts, list_items, next_state_laws, shared_items_of_maps
 from ..game import Game
 from .listed import Listed
-from .meet_in_the_middle import MeetInTheMiddle, plan_splits
+from .meet_in_the_middle import MeetInTheMiddle, SplitPlan, plan_splits
 from .recursion import Recursion
 from .symmetric_power import Factorisation, SymmetricPower
 
@@ -62,12 +63,6 @@ def check_lattice(game: Game, k: int, actions: str, memory_bytes: int) -> None:
         )
 
 
-def _too_large(what: str, needed: int, memory_bytes: int, lower: str) -> TooLargeError:
-    return TooLargeError(
-        f"{what}: needs {readable_bytes(needed)}, expected at most {readable_bytes(memory_bytes)}; {lower}"
-    )
-
-
 class _SharedByMaps:
     """A backup over maps S_l → A_l whose choices are reported as items of class `shared`."""
 
@@ -81,13 +76,22 @@ class _SharedByMaps:
         return backed_up, action, shared_items_of_maps(*self._sizes, item)
 
 
-def make_listed(game: Game, k: int, actions: str, samples: int, seed: int, local_policy, memory_bytes: int) -> Listed:
-    """Backup of the sampled (`samples` ≥ 1) or the rounded (`samples` = 0) expectation."""
+def check_listed(game: Game, k: int, actions: str, samples: int, memory_bytes: int) -> int:
+    """Number of items to list; TooLargeError if their tables do not fit."""
     n_items = count_items(k, game.n_sl, game.n_al, actions)
     n_categories = game.n_sl * (game.n_al if actions in ("joint", "shared") else 1)
     needed = n_items * (game.n_sg * (4 * max(1, samples) + 8) + 16 * n_categories)
     if needed > memory_bytes:
-        raise _too_large(f"{actions}: {n_items:.4g} items", needed, memory_bytes, "lower k or samples")
+        raise TooLargeError(
+            f"k: listing {n_items:.4g} items of {actions} actions with k = {k} needs {readable_bytes(needed)}, "
+            f"expected at most {readable_bytes(memory_bytes)}; lower k or samples, or raise the memory limit"
+        )
+    return n_items
+
+
+def make_listed(game: Game, k: int, actions: str, samples: int, seed: int, local_policy, memory_bytes: int) -> Listed:
+    """Backup of the sampled (`samples` ≥ 1) or the rounded (`samples` = 0) expectation."""
+    n_items = check_listed(game, k, actions, samples, memory_bytes)
     counts = list_counts(k, game.n_sl)
     starts = item_starts(k, game.n_sl, game.n_al, actions)
     if actions in ("joint", "shared"):
@@ -102,10 +106,19 @@ def make_listed(game: Game, k: int, actions: str, samples: int, seed: int, local
     )
 
 
-def make_exact(
+@dataclass(frozen=True, kw_only=True)
+class ExactChoice:
+    """The exact method to use, with what was computed to choose it."""
+
+    method: str
+    factors: Factorisation | None
+    plan: SplitPlan | None
+
+
+def choose_exact(
     game: Game, k: int, actions: str, local_policy, *, method: str | None, error: float, memory_bytes: int
-) -> Backup:
-    """Exact backup by the named method, or by the cheapest one that fits.
+) -> ExactChoice:
+    """Choose the named exact method, or the cheapest one that fits; nothing large is allocated.
 
     Parameters
     ----------
@@ -165,7 +178,16 @@ def make_exact(
             f"k: no exact method can do {actions} actions with k = {k} in {readable_bytes(memory_bytes)} "
             f"({'; '.join(refusals)}); lower k, take cheaper actions, or raise the memory limit"
         )
-    _, chosen = min(candidates)
+    return ExactChoice(method=min(candidates)[1], factors=factors, plan=plan)
+
+
+def make_exact(
+    game: Game, k: int, actions: str, local_policy, *, method: str | None, error: float, memory_bytes: int
+) -> Backup:
+    """Exact backup by the method of `choose_exact`, which see."""
+    choice = choose_exact(game, k, actions, local_policy, method=method, error=error, memory_bytes=memory_bytes)
+    chosen, factors, plan = choice.method, choice.factors, choice.plan
+    by_law = actions != "joint"
     tables = (game.P_g, game.r_g, game.gamma)
     if chosen == "meet-in-the-middle":
         if actions == "fixed":

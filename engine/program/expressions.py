@@ -10,7 +10,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .program_functions import (
+from .functions import (
     ARITHMETIC,
     COMPARISONS,
     FUNCTIONS,
@@ -23,9 +23,9 @@ from .program_functions import (
     require_number,
     set_item,
 )
-from .program_hints import operator_name, unknown_attribute, unknown_node
-from .program_randomness import RANDOM_FUNCTIONS
-from .program_values import (
+from .hints import operator_name, unknown_attribute, unknown_node
+from .randomness import RANDOM_FUNCTIONS
+from .values import (
     INT_LIMIT,
     MAX_TEXT_LENGTH,
     NUMBERS,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .program_values import NUMBERS, SEQUENCES, Function, Refusal, Run, items_of, kind
+from .values import NUMBERS, SEQUENCES, Function, Refusal, Run, items_of, kind
 
 MAX_BRANCHES = 100_000
 

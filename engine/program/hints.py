@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from .program_values import Refusal
+from .values import Refusal
 
 _NODES = {
     "AsyncFor": "async for",

@@ -7,8 +7,8 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from .program_randomness import UniformDraw, refuse_use
-from .program_values import (
+from .randomness import UniformDraw, refuse_use
+from .values import (
     CONTAINERS,
     ITERATORS,
     MAX_LENGTH,

@@ -9,10 +9,10 @@ import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .program_expressions import Assign, Evaluate, ExpressionCompiler, weight_of
-from .program_functions import ARITHMETIC, augment, get_item, set_item
-from .program_hints import operator_name, unknown_node
-from .program_values import MAX_NESTING, Refusal, Run, iterable
+from .expressions import Assign, Evaluate, ExpressionCompiler, weight_of
+from .functions import ARITHMETIC, augment, get_item, set_item
+from .hints import operator_name, unknown_node
+from .values import MAX_NESTING, Refusal, Run, iterable
 
 Execute = Callable[[Run], int]
 Compiled = tuple[int, Execute]  # steps that the statement itself is charged, and its closure

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from .program_expressions import UNBOUND
-from .program_randomness import Branches
-from .program_statements import RETURN, check_import, check_nesting, compile_body, is_docstring
-from .program_values import MAX_SOURCE_LENGTH, MAX_STEPS, Refusal, Run, admit, release
+from .expressions import UNBOUND
+from .randomness import Branches
+from .statements import RETURN, check_import, check_nesting, compile_body, is_docstring
+from .values import MAX_SOURCE_LENGTH, MAX_STEPS, Refusal, Run, admit, release
 
 MAX_TOTAL_STEPS = 5_000_000
 _MAX_MESSAGE_LENGTH = 300

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from .program_randomness import Branches
+    from .randomness import Branches
 
 MAX_SOURCE_LENGTH = 20_000
 MAX_NESTING = 100

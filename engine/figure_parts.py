@@ -1,0 +1,259 @@
+"""Parts that all figures share: style, axes, titles, and writing the file. No window, no global state."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
+
+from .files import write_bytes_atomically
+
+WIDTH_IN = 7.2
+DOTS_PER_INCH = 150
+MAX_LEGEND = 8
+"""More curves than this share a colour bar."""
+
+INK = "#0072B2"
+# Colours of Okabe and Ito, told apart by the colour-blind; a dash pattern each, and a marker, for those who print grey.
+LINE_STYLES = (
+    ("#D55E00", "--", "s"),
+    ("#009E73", "-.", "^"),
+    ("#CC79A7", ":", "D"),
+    ("#000000", (0, (7, 2, 1, 2)), "v"),
+)
+# Viridis without its yellow end, which white paper swallows.
+SEQUENCE, SEQUENCE_END = "viridis", 0.9
+
+STYLE = {
+    "font.size": 9.0,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "svg.hashsalt": "kofn",
+}
+
+TITLE_CHARACTERS, SUBTITLE_CHARACTERS = 72, 92
+# Width of the axes and of a digit, for the choice of ticks alone.
+AXES_WIDTH_IN, DIGIT_IN, TICK_GAP_IN = 6.0, 0.08, 0.1
+
+
+def our_style() -> AbstractContextManager[None]:
+    """Draw and write inside this: settings of the user's matplotlib neither enter nor change."""
+    return matplotlib.style.context(["default", STYLE])
+
+
+def increasing_ks(ks: Any) -> np.ndarray:
+    """The subsample sizes as int64[n_k]; ValueError unless they are positive and increase."""
+    found = np.asarray(ks)
+    if (
+        found.ndim != 1
+        or found.size == 0
+        or found.dtype.kind not in "iu"
+        or found[0] < 1
+        or (np.diff(found) <= 0).any()
+    ):
+        raise ValueError(f"ks: found {found.tolist()}, expected whole numbers of at least 1 in increasing order")
+    return found.astype(np.int64)
+
+
+def float_array(name: str, value: Any, shape: tuple[int | None, ...], *, may_be_empty: bool = False) -> np.ndarray:
+    """An array of a shape (None: any size) as float64 with NaN for what is not finite; ValueError if nothing is left."""
+    array = np.array(value, dtype=np.float64)
+    expected = "×".join("any" if size is None else str(size) for size in shape)
+    if array.ndim != len(shape) or any(
+        size not in (None, found) for size, found in zip(shape, array.shape, strict=True)
+    ):
+        raise ValueError(f"{name}: found shape {array.shape}, expected {expected}")
+    array[~np.isfinite(array)] = np.nan
+    if not may_be_empty and not np.isfinite(array).any():
+        raise ValueError(f"{name}: found no finite number, expected something to draw")
+    return array
+
+
+def colours_in_order(n: int) -> np.ndarray:
+    """Colours from dark to light for n ordered curves, float64[n, 4]."""
+    return matplotlib.colormaps[SEQUENCE](np.linspace(0.0, SEQUENCE_END, n) if n > 1 else np.array([0.25]))
+
+
+def subtitle(*parts: str) -> str:
+    """The parts that say something, in one line."""
+    return " · ".join(part for part in parts if part)
+
+
+def sample_size(n_agents: int | None, n_seeds: int | None) -> str:
+    """`n = 1,000 agents · 30 seeds`, of what is known."""
+    seeds = "" if n_seeds is None else f"{n_seeds:,} seed{'s' if n_seeds != 1 else ''}"
+    return subtitle("" if n_agents is None else f"n = {n_agents:,} agents", seeds)
+
+
+def add_titles(figure: Figure, top: Axes, title: str, below: str) -> None:
+    """A bold title over the whole width and a subtitle over the top axes, both wrapped; no markup is interpreted."""
+    # `wrap` of matplotlib does not take part in the layout.
+    lines = textwrap.fill(title, TITLE_CHARACTERS)
+    figure.suptitle(lines, x=0.012, ha="left", fontsize=11, fontweight="bold", parse_math=False)
+    top.set_title(textwrap.fill(below, SUBTITLE_CHARACTERS), loc="left", fontsize=9, color="0.3", parse_math=False)
+
+
+def add_key_of_ks(figure: Figure, panels: list[Axes], ks: np.ndarray, colours: np.ndarray) -> None:
+    """Tell which colour is which k: a legend for few curves, a colour bar for many."""
+    if ks.size == 1:
+        return
+    if ks.size <= MAX_LEGEND:
+        handles = [Line2D([], [], color=colour, lw=2, label=str(k)) for k, colour in zip(ks, colours, strict=True)]
+        figure.legend(handles=handles, loc="outside right center", title="k [agents]")
+        return
+    edges = np.arange(ks.size + 1) - 0.5
+    mappable = ScalarMappable(BoundaryNorm(edges, ks.size), ListedColormap(colours))
+    bar = figure.colorbar(mappable, ax=panels, label="Subsample size k [agents]", aspect=30, pad=0.02)
+    shown = np.unique(np.linspace(0, ks.size - 1, min(ks.size, 15)).round().astype(np.int64))
+    bar.set_ticks(shown.tolist(), labels=[str(k) for k in ks[shown]])
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.ax.tick_params(length=0)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def set_k_axis(axes: Axes, ks: np.ndarray) -> None:
+    """Label the k axis: every k if there is room; logarithmic where the ks grow by factors rather than by steps."""
+    axes.set_xlabel("Subsample size k [agents]")
+    grow = ks.size > 2 and ks[-1] >= 20 * ks[0] and _unevenness(np.log(ks)) < _unevenness(ks)
+    if grow:
+        axes.set_xscale("log")
+        axes.set_xlim(ks[0] * (ks[-1] / ks[0]) ** -0.03, ks[-1] * (ks[-1] / ks[0]) ** 0.03)
+        ticks = _spread_out(ks, np.log(ks))
+    else:
+        pad = max(0.5, 0.02 * (ks[-1] - ks[0]))
+        axes.set_xlim(ks[0] - pad, ks[-1] + pad)
+        ticks = _spread_out(ks, ks)
+    if not grow and len(ticks) < ks.size:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, steps=[1, 2, 5, 10]))
+    else:
+        axes.set_xticks(ticks, labels=[str(k) for k in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _unevenness(places: np.ndarray) -> float:
+    gaps = np.diff(places)
+    return float(gaps.std() / gaps.mean())
+
+
+def _spread_out(ks: np.ndarray, places: np.ndarray) -> list[int]:
+    """The ks whose labels fit side by side, the last one always among them."""
+    inches = (places - places[0]) / max(places[-1] - places[0], 1) * AXES_WIDTH_IN
+    kept: list[int] = []
+    left_of_next = math.inf
+    for k, place in zip(ks[::-1].tolist(), inches[::-1].tolist(), strict=True):
+        half_label = len(str(k)) * DIGIT_IN / 2
+        if place + half_label + TICK_GAP_IN <= left_of_next:
+            kept.append(k)
+            left_of_next = place - half_label
+    return kept[::-1]
+
+
+def plain_numbers(axes: Axes) -> None:
+    """Write the tick labels of the y axis in full: no common factor or offset at its head."""
+    formatter = ScalarFormatter(useOffset=False)
+    formatter.set_scientific(False)
+    axes.yaxis.set_major_formatter(formatter)
+
+
+def set_log_y(axes: Axes, values: np.ndarray) -> None:
+    """A logarithmic y axis with at least two labelled ticks."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    decades = math.log10(high / low)
+    axes.set_yscale("log")
+    margin = 10 ** max(0.06 * decades, 0.25)
+    axes.set_ylim(low / margin, high * margin)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.0 else (1.0,), numticks=9))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _in_full_or_power(value)))
+
+
+def _in_full_or_power(value: float) -> str:
+    if 1e-4 <= value < 1e5:
+        return f"{value:,.10g}"
+    exponent = math.floor(math.log10(value) + 1e-9)
+    factor = round(value / 10.0**exponent)
+    return f"$10^{{{exponent}}}$" if factor == 1 else f"${factor}\\cdot10^{{{exponent}}}$"
+
+
+def draw_points(axes: Axes, ks: np.ndarray, mean: np.ndarray, half_width: np.ndarray) -> None:
+    """Points with bars, joined by a thin line."""
+    axes.plot(ks, mean, color=INK, lw=0.8, alpha=0.6)
+    bars = np.nan_to_num(half_width)
+    axes.errorbar(ks, mean, yerr=bars, fmt="o", ms=4, color=INK, ecolor=INK, elinewidth=1.1, capsize=2.5)
+
+
+def limit_and_compare(
+    figure: Figure, axes: Axes, low: float, high: float, least: float, lines: Mapping[str, float]
+) -> None:
+    """Fit the y axis to the data and to the horizontal lines near them; name all lines in a legend.
+
+    Parameters
+    ----------
+    low, high : float    range of the data
+    least : float        the axis spans at least this, so that noise is not magnified
+    lines : {label: value}
+    """
+    flat = high - low <= least
+    if flat:
+        low, high = (low + high - least) / 2, (low + high + least) / 2
+    shown_low, shown_high = low, high
+    handles = []
+    for (label, value), (colour, dashes, _) in zip(lines.items(), repeated_styles(len(lines)), strict=True):
+        if not math.isfinite(value):
+            continue
+        # A far line would flatten the data, unless they are flat anyway.
+        near = flat or max(high, value) - min(low, value) <= 8 * (high - low)
+        text = f"{label}: {value:.6g}" + ("" if near else f", {'above' if value > high else 'below'} the axis")
+        handles.append(Line2D([], [], color=colour, ls=dashes, lw=1.3, label=text))
+        if near:
+            axes.axhline(value, color=colour, ls=dashes, lw=1.3, zorder=1.5)
+            shown_low, shown_high = min(shown_low, value), max(shown_high, value)
+    margin = 0.08 * (shown_high - shown_low) or 0.5
+    axes.set_ylim(shown_low - margin, shown_high + margin)
+    if handles:
+        in_rows = sum(len(handle.get_label()) + 8 for handle in handles) <= 2 * SUBTITLE_CHARACTERS  # type: ignore[arg-type]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2 if in_rows and len(handles) > 1 else 1)
+
+
+def repeated_styles(n: int) -> Iterable[tuple[Any, Any, str]]:
+    """Colour, dashes and marker of n lines."""
+    return (LINE_STYLES[i % len(LINE_STYLES)] for i in range(n))
+
+
+def write_figure(figure: Figure, out_path: str | Path, svg: bool) -> list[Path]:
+    """Write a PNG and, if asked for, an SVG beside it, each atomically; the same figure makes the same bytes."""
+    path = Path(out_path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"out_path: found {path.name!r}, expected a name that ends in .png")
+    paths = [path]
+    write_bytes_atomically(path, _rendered(figure, "png"))
+    if svg:
+        paths.append(path.with_suffix(".svg"))
+        write_bytes_atomically(paths[-1], _rendered(figure, "svg"))
+    return paths
+
+
+def _rendered(figure: Figure, file_format: str) -> bytes:
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if file_format == "svg" else {}
+    figure.savefig(buffer, format=file_format, dpi=DOTS_PER_INCH, metadata=metadata)
+    return buffer.getvalue()

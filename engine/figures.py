@@ -1,0 +1,273 @@
+"""Figures of a study, drawn from plain arrays and written atomically as PNG, if asked for also as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .figure_parts import (
+    INK,
+    WIDTH_IN,
+    add_key_of_ks,
+    add_titles,
+    colours_in_order,
+    draw_points,
+    float_array,
+    increasing_ks,
+    limit_and_compare,
+    our_style,
+    plain_numbers,
+    repeated_styles,
+    sample_size,
+    set_k_axis,
+    set_log_y,
+    subtitle,
+    write_figure,
+)
+
+LOW_IN, TALL_IN = 4.0, 5.8
+
+MAX_BANDS = 3
+"""Of more curves than this only the first and the last have a confidence band."""
+
+NOISE = 1e-6
+"""Differences below this part of the largest number drawn are not magnified."""
+
+# Roughly: a bar shorter than its marker, on axes this high, cannot be seen.
+AXES_HEIGHT_IN, MARKER_IN = 2.8, 0.06
+
+
+def plot_cumulative_reward(
+    steps: Any,
+    curves: Any,
+    ks: Any,
+    title: str,
+    out_path: str | Path,
+    bands: Any = None,
+    *,
+    n_agents: int | None = None,
+    n_seeds: int | None = None,
+    unit: str = "reward units",
+    svg: bool = False,
+) -> list[Path]:
+    """Cumulative discounted reward over time, a curve for each k; below, how far each is from that of the largest k.
+
+    Parameters
+    ----------
+    steps : float[n_points]           time of each point, in steps
+    curves : float[n_k, n_points]     mean over the runs
+    ks : int[n_k]                     in increasing order
+    title : str
+    out_path : path                   of the PNG; an SVG gets the same name with its own suffix
+    bands : float[n_k, n_points], optional    half-widths of 95 % confidence intervals of `curves`
+    n_agents, n_seeds : int, optional         named in the subtitle
+    unit : str                        of the reward
+    svg : bool                        whether to write an SVG as well
+
+    Returns
+    -------
+    list of the paths written
+
+    Raises
+    ------
+    ValueError      arrays that do not fit, or nothing finite to draw
+    KofnFileError   a file cannot be written
+    """
+    ks = increasing_ks(ks)
+    steps = float_array("steps", steps, (None,))
+    curves = float_array("curves", curves, (ks.size, steps.size))
+    half = None if bands is None else float_array("bands", bands, curves.shape, may_be_empty=True)
+    banded = range(ks.size) if ks.size <= MAX_BANDS else (0, ks.size - 1)
+    note = ""
+    if half is not None:
+        note = "bands: 95 % confidence" + ("" if ks.size <= MAX_BANDS else f", of k = {ks[0]} and {ks[-1]} alone")
+    colours = colours_in_order(ks.size)
+    with our_style():
+        figure = Figure(figsize=(WIDTH_IN, LOW_IN if ks.size == 1 else TALL_IN), layout="constrained")
+        ratios = [1] if ks.size == 1 else [3, 2]
+        panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0].tolist()
+        for i in range(ks.size):
+            panels[0].plot(steps, curves[i], color=colours[i], lw=1.3)
+            panels[-1].plot(steps, curves[i] - curves[-1], color=colours[i], lw=1.3) if ks.size > 1 else None
+        if half is not None:
+            for i in banded:
+                panels[0].fill_between(
+                    steps, curves[i] - half[i], curves[i] + half[i], color=colours[i], alpha=0.2, lw=0
+                )
+        panels[0].set_ylabel(f"Cumulative discounted\nreward [{unit}]")
+        if ks.size > 1:
+            panels[1].set_ylabel(f"Less that of\nk = {ks[-1]} [{unit}]")
+        panels[-1].set_xlabel("Time [steps]")
+        for axes in panels:
+            axes.margins(x=0.01)
+            plain_numbers(axes)
+        add_key_of_ks(figure, panels, ks, colours)
+        whose = f"k = {ks[0]}" if ks.size == 1 else ""
+        add_titles(figure, panels[0], title, subtitle(sample_size(n_agents, n_seeds), whose, note))
+        return write_figure(figure, out_path, svg)
+
+
+def plot_reward_against_k(
+    ks: Any,
+    mean: Any,
+    half_width: Any,
+    out_path: str | Path,
+    title: str,
+    ylabel: str,
+    *,
+    lines: Mapping[str, float] | None = None,
+    n_agents: int | None = None,
+    n_seeds: int | None = None,
+    svg: bool = False,
+) -> list[Path]:
+    """Reward against k with 95 % confidence intervals.
+
+    Parameters
+    ----------
+    ks : int[n_k]              in increasing order
+    mean : float[n_k]          NaN where there is none
+    half_width : float[n_k]    of the confidence intervals; NaN where there is none
+    out_path, title, n_agents, n_seeds, svg : as in `plot_cumulative_reward`
+    ylabel : str               with the unit in brackets
+    lines : {label: value}     horizontal lines to compare with; one that is far from all data is named in the legend,
+        not drawn
+
+    Returns
+    -------
+    list of the paths written
+
+    Raises
+    ------
+    ValueError      arrays that do not fit, or nothing finite to draw
+    KofnFileError   a file cannot be written
+    """
+    ks = increasing_ks(ks)
+    mean = float_array("mean", mean, ks.shape)
+    half = float_array("half_width", half_width, ks.shape, may_be_empty=True)
+    note = "bars: 95 % confidence" if np.isfinite(half).any() else "no confidence intervals"
+    least = NOISE * float(np.nanmax(np.abs(mean)))
+    with our_style():
+        figure = _against_k(ks, mean, half, least, ylabel, lines or {})
+        add_titles(figure, figure.axes[0], title, subtitle(sample_size(n_agents, n_seeds), note))
+        return write_figure(figure, out_path, svg)
+
+
+def plot_value_against_k(
+    ks: Any,
+    value: Any,
+    half_width: Any,
+    out_path: str | Path,
+    title: str,
+    *,
+    lines: Mapping[str, float] | None = None,
+    unit: str = "reward units",
+    svg: bool = False,
+) -> list[Path]:
+    """Certified value of the k-agent game from the initial law, against k.
+
+    Differences that the certified intervals leave open are not magnified.
+
+    Parameters
+    ----------
+    ks : int[n_k]              in increasing order
+    value : float[n_k]         midpoints of the certified intervals
+    half_width : float[n_k]    of these intervals
+    out_path, title, lines, svg : as in `plot_reward_against_k`
+    unit : str                 of the reward
+
+    Returns
+    -------
+    list of the paths written
+
+    Raises
+    ------
+    ValueError      arrays that do not fit, or nothing finite to draw
+    KofnFileError   a file cannot be written
+    """
+    ks = increasing_ks(ks)
+    value = float_array("value", value, ks.shape)
+    half = float_array("half_width", half_width, ks.shape)
+    widest = float(np.nanmax(half))
+    least = max(20 * widest, NOISE * float(np.nanmax(np.abs(value))))
+    with our_style():
+        figure = _against_k(
+            ks, value, half, least, f"Value of the k-agent game\nfrom the initial law [{unit}]", lines or {}
+        )
+        low, high = figure.axes[0].get_ylim()
+        hidden = 2 * widest / (high - low) * AXES_HEIGHT_IN < MARKER_IN
+        note = f"certified to ± {widest:.1g}, too little to be seen" if hidden else "bars: certified intervals"
+        add_titles(figure, figure.axes[0], title, note)
+        return write_figure(figure, out_path, svg)
+
+
+def plot_solve_time_against_k(
+    ks: Any,
+    seconds: Any,
+    out_path: str | Path,
+    title: str,
+    extra_sizes: Mapping[str, Any] | None = None,
+    *,
+    note: str = "",
+    svg: bool = False,
+) -> list[Path]:
+    """Time to solve against k, on a logarithmic scale, with the sizes that explain it in a second panel.
+
+    Parameters
+    ----------
+    ks : int[n_k]             in increasing order
+    seconds : float[n_k]      wall time; what is not positive is left out
+    out_path, title, svg : as in `plot_cumulative_reward`
+    extra_sizes : {label: float[n_k]}, optional    such as the numbers of count vectors and of joint actions
+    note : str                subtitle, such as the machine and its threads
+
+    Returns
+    -------
+    list of the paths written
+
+    Raises
+    ------
+    ValueError      arrays that do not fit, or nothing positive to draw
+    KofnFileError   a file cannot be written
+    """
+    ks = increasing_ks(ks)
+    seconds = _positive("seconds", seconds, ks)
+    sizes = {label: _positive(f"extra_sizes[{label!r}]", size, ks) for label, size in (extra_sizes or {}).items()}
+    with our_style():
+        figure = Figure(figsize=(WIDTH_IN, TALL_IN if sizes else LOW_IN), layout="constrained")
+        panels = figure.subplots(2 if sizes else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
+        panels[0].plot(ks, seconds, color=INK, marker="o", ms=4, lw=1.2)
+        panels[0].set_ylabel("Time to solve [s]")
+        set_log_y(panels[0], seconds)
+        if sizes:
+            for (label, size), (colour, dashes, marker) in zip(sizes.items(), repeated_styles(len(sizes)), strict=True):
+                panels[1].plot(ks, size, color=colour, ls=dashes, marker=marker, ms=4, lw=1.2, label=label)
+            panels[1].set_ylabel("Size [entries]")
+            set_log_y(panels[1], np.concatenate(list(sizes.values())))
+            panels[1].legend(loc="best")
+        set_k_axis(panels[-1], ks)
+        add_titles(figure, panels[0], title, note)
+        return write_figure(figure, out_path, svg)
+
+
+def _positive(name: str, value: Any, ks: np.ndarray) -> np.ndarray:
+    array = np.array(value, dtype=np.float64)
+    return float_array(name, np.where(array > 0.0, array, np.nan), ks.shape)
+
+
+def _against_k(
+    ks: np.ndarray, mean: np.ndarray, half: np.ndarray, least: float, ylabel: str, lines: Mapping[str, float]
+) -> Figure:
+    """Points with bars on axes that fit them, with horizontal lines."""
+    figure = Figure(figsize=(WIDTH_IN, LOW_IN), layout="constrained")
+    axes = figure.subplots()
+    draw_points(axes, ks, mean, half)
+    bars = np.nan_to_num(half)
+    limit_and_compare(figure, axes, float(np.nanmin(mean - bars)), float(np.nanmax(mean + bars)), least, lines)
+    plain_numbers(axes)
+    set_k_axis(axes, ks)
+    axes.set_ylabel(ylabel)
+    return figure

@@ -1,0 +1,18 @@
+"""Executions of a subsample policy with n agents, step by step: lumped into counts, or agent by agent."""
+
+from .agents import AgentRecord, AgentRollout, advance_agent_run, place_agents
+from .counts import CountRollout, advance_count_run
+from .record import Record, Schedule
+from .start import draw_starts
+
+__all__ = [
+    "AgentRecord",
+    "AgentRollout",
+    "CountRollout",
+    "Record",
+    "Schedule",
+    "advance_agent_run",
+    "advance_count_run",
+    "draw_starts",
+    "place_agents",
+]

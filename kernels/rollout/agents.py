@@ -1,0 +1,148 @@
+"""Rollouts agent by agent: everyone draws a sample of its own, looks, acts and moves.
+
+This is the definition that the lumped law is derived from, at a cost of n (k + 2) draws per step; it also tells what
+single agents go through.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..compilation import kernel
+from ..draws import draw_categorical
+from ..lattice import rank_counts
+from ..streams import PURPOSE_INITIAL, PURPOSE_ROLLOUT, new_stream, next_below, seek
+from .record import next_weight, note_step, store_run
+
+
+class AgentRollout(NamedTuple):
+    """The game and the policy as a rollout reads them; nothing of it is changed."""
+
+    P_g: np.ndarray  # float64[n_sg, n_ag, n_sg]
+    P_l: np.ndarray  # float64[n_sg, S, n_al, S]
+    r_g: np.ndarray  # float64[n_sg, n_ag]
+    r_l: np.ndarray  # float64[n_sg, S, n_al]
+    global_action: np.ndarray  # int32[n_sg, |Λ(k_global, S)|]
+    local_action: np.ndarray  # float64[n_sg, S, |Λ(k_local, S)|, n_al]
+    sizes: np.ndarray  # int64[S + 1, m + 1] from `lattice_sizes`, m the larger of k_global and k_local
+
+
+class AgentRecord(NamedTuple):
+    """The agents of the runs, one run per row, next to a `Record`."""
+
+    state: np.ndarray  # int32[n_runs, n]
+    trace: np.ndarray  # int32[n_runs, n_points, n_traced]: the first agents' states before the first step of a point
+
+
+@kernel(nogil=True)
+def place_agents(i, seed, record, agent_record):
+    """Hand the states of a run's population out to its agents, in random order.
+
+    Parameters
+    ----------
+    i : int64   row of the records
+    seed : uint64
+    record : Record
+    agent_record : AgentRecord   row i of `state` is overwritten
+    """
+    state = agent_record.state[i]
+    agent = 0
+    for s in range(record.population.shape[1]):
+        for _ in range(record.population[i, s]):
+            state[agent] = s
+            agent += 1
+    stream = new_stream(seed)
+    # Step 0 of this purpose drew the population.
+    seek(stream, PURPOSE_INITIAL, record.run[i], 1)
+    for last in range(state.shape[0] - 1, 0, -1):
+        other = next_below(last + 1, stream)
+        held = state[last]
+        state[last] = state[other]
+        state[other] = held
+
+
+@kernel(inline="always")
+def _count_sample(pool, n_drawn, stream, picks, out_counts):
+    """Count the states of agents drawn without replacement from a pool.
+
+    A partial Fisher-Yates shuffle that is undone, so that a draw depends on no draw before it.
+    """
+    for s in range(out_counts.shape[0]):
+        out_counts[s] = 0
+    for drawn in range(n_drawn):
+        pick = drawn + next_below(pool.shape[0] - drawn, stream)
+        s = pool[pick]
+        pool[pick] = pool[drawn]
+        pool[drawn] = s
+        picks[drawn] = pick
+        out_counts[s] += 1
+    for drawn in range(n_drawn - 1, -1, -1):
+        pick = picks[drawn]
+        s = pool[pick]
+        pool[pick] = pool[drawn]
+        pool[drawn] = s
+
+
+@kernel(nogil=True, error_model="numpy")
+def advance_agent_run(
+    i, first_step, last_step, seed, k_global, k_local, gamma, rollout, schedule, record, agent_record
+):
+    """Advance one run, agent by agent. Stopping in between, or at another step, changes no bit.
+
+    Parameters
+    ----------
+    i : int64   row of the records that is changed
+    first_step, last_step : int64   the run stands before `first_step` and comes to stand before `last_step`
+    seed : uint64
+    k_global, k_local : int64   at most n
+    gamma : float64
+    rollout : AgentRollout
+    schedule : Schedule
+    record : Record
+    agent_record : AgentRecord
+    """
+    state = agent_record.state[i]
+    n, n_states = state.shape[0], record.population.shape[1]
+    stream = new_stream(seed)
+    sizes = rollout.sizes.copy()
+    pool = state.copy()
+    others = pool[: n - 1]
+    picks = np.zeros(max(k_global, k_local), np.int64)
+    sample = np.zeros(n_states, np.int64)
+    next_state = np.zeros(n, np.int32)
+    population = record.population[i].copy()
+    action_uses = record.action_uses[i].copy()
+    population_sums = record.population_sums[i].copy()
+    s_g, weight, discounted = record.global_state[i], record.weight[i], record.discounted[i]
+    for step in range(first_step, last_step):
+        seek(stream, PURPOSE_ROLLOUT, record.run[i], step)
+        _count_sample(pool, k_global, stream, picks, sample)
+        a_g = np.int64(rollout.global_action[s_g, rank_counts(sample, sizes)])
+        local_reward = 0.0
+        for agent in range(n):
+            own = np.int64(state[agent])
+            # The last agent of the pool stands in for this one, who does not draw itself.
+            pool[agent] = pool[n - 1]
+            _count_sample(others, k_local - 1, stream, picks, sample)
+            pool[agent] = own
+            sample[own] += 1
+            a = draw_categorical(rollout.local_action[s_g, own, rank_counts(sample, sizes)], stream)
+            local_reward += rollout.r_l[s_g, own, a]
+            next_state[agent] = draw_categorical(rollout.P_l[s_g, own, a], stream)
+        reward = rollout.r_g[s_g, a_g] + local_reward / n
+        discounted += weight * reward
+        weight = next_weight(weight, gamma)
+        if step % schedule.stride == 0:
+            for agent in range(agent_record.trace.shape[2]):
+                agent_record.trace[i, step // schedule.stride, agent] = state[agent]
+        note_step(record, i, step, schedule, s_g, a_g, population, reward, discounted, action_uses, population_sums)
+        s_g = draw_categorical(rollout.P_g[s_g, a_g], stream)
+        for s in range(n_states):
+            population[s] = 0
+        for agent in range(n):
+            state[agent] = next_state[agent]
+            pool[agent] = next_state[agent]
+            population[state[agent]] += 1
+    store_run(record, i, s_g, population, weight, discounted, action_uses, population_sums)
