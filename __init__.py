@@ -33,7 +33,7 @@ _PUBLIC = {
     "read_study": "study_files",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 (the names are strings)
+__all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
     from .engine.deployment import Deployment, deploy

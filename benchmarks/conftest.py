@@ -3,7 +3,6 @@
 import numba
 import numpy as np
 import pytest
-
 from kofn import Game
 
 

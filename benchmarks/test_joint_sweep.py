@@ -6,10 +6,9 @@ import time
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
-
 from kofn import load_game
 from kofn.engine.backups.meet_in_the_middle import MeetInTheMiddle
+from threadpoolctl import threadpool_limits
 
 
 def time_of_the_bare_products(backup, repeats=5):
@@ -23,7 +22,10 @@ def time_of_the_bare_products(backup, repeats=5):
         columns = int((segments[:, 1] - segments[:, 0]).sum())
         shape = (n_rows, n_first, n_second, columns)
         shapes[shape] = shapes.get(shape, 0) + 1
-    operands = {s: (rng.random(s[:2]), rng.random(s[1:3]), rng.random((n_ag * s[0], s[2])), rng.random((s[3], s[2]))) for s in shapes}
+    operands = {
+        s: (rng.random(s[:2]), rng.random(s[1:3]), rng.random((n_ag * s[0], s[2])), rng.random((s[3], s[2])))
+        for s in shapes
+    }
     times = []
     with threadpool_limits(limits=1, user_api="blas"):
         for _ in range(repeats):
@@ -48,7 +50,10 @@ def test_joint_sweep_against_bare_products(benchmark, one_core, dense_game, name
     backup.sweep(value, expected)
     products_s = time_of_the_bare_products(backup)
     benchmark.extra_info.update(
-        joint_actions=math.comb(k + 8, 8), pairs=game.n_sg * game.n_ag, bare_products_s=products_s, law_bytes=backup.laws.nbytes
+        joint_actions=math.comb(k + 8, 8),
+        pairs=game.n_sg * game.n_ag,
+        bare_products_s=products_s,
+        law_bytes=backup.laws.nbytes,
     )
     benchmark.pedantic(backup.sweep, args=(value, found), rounds=7 if k == 14 else 3, warmup_rounds=1)
     np.testing.assert_array_equal(found, expected)

@@ -14,7 +14,9 @@ from .signals import stop_on_signals
 
 @click.command(cls=KofnCommand)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("-n", "--agents", "n", type=options.WholeNumber(1), default=None, help="Local agents.  [default: the game's own]")
+@click.option(
+    "-n", "--agents", "n", type=options.WholeNumber(1), default=None, help="Local agents.  [default: the game's own]"
+)
 @click.option("--steps", type=options.WholeNumber(1), default=1000, show_default=True, help="Steps of each run.")
 @click.option("--runs", type=options.WholeNumber(1), default=1, show_default=True, help="Independent runs.")
 @options.seed
@@ -26,15 +28,41 @@ from .signals import stop_on_signals
     "--rewards", type=click.Choice(["mean", "drawn"]), default=None,
     help="Count mean rewards given the counts (less noise), or those of the actions drawn.  [default: mean for counts]",
 )  # fmt: skip
-@click.option("--trace-points", type=options.WholeNumber(1), default=1000, show_default=True, help="Points of the trace.")
-@click.option("--trace-agents", type=options.WholeNumber(0), default=0, show_default=True, help="Agents to follow, at level agents.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=None, help="HDF5 file to write.")
+@click.option(
+    "--trace-points", type=options.WholeNumber(1), default=1000, show_default=True, help="Points of the trace."
+)
+@click.option(
+    "--trace-agents",
+    type=options.WholeNumber(0),
+    default=0,
+    show_default=True,
+    help="Agents to follow, at level agents.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=None, help="HDF5 file to write."
+)
 @options.memory
 @options.threads
 @options.as_json
 @options.force
 @options.quiet
-def deploy(file, n, steps, runs, seed, level, rewards, trace_points, trace_agents, output, memory, threads, as_json, force, quiet):
+def deploy(
+    file,
+    n,
+    steps,
+    runs,
+    seed,
+    level,
+    rewards,
+    trace_points,
+    trace_agents,
+    output,
+    memory,
+    threads,
+    as_json,
+    force,
+    quiet,
+):
     """Let n agents play the policy in FILE, a solution or a cell of a study.
 
     \b
@@ -54,7 +82,8 @@ def deploy(file, n, steps, runs, seed, level, rewards, trace_points, trace_agent
         check_writable(output, overwrite=force)
     solution = read_any_solution(file)
     game = solution.game
-    if n is None and game.n_agents is None:
+    n_agents = n or game.n_agents
+    if n_agents is None:
         raise click.UsageError(f"missing option -n: {game.name or 'the game'} does not say how many agents it has")
     options.use_threads(threads)
     line = ProgressLine(quiet)
@@ -67,7 +96,7 @@ def deploy(file, n, steps, runs, seed, level, rewards, trace_points, trace_agent
 
         try:
             deployment = run(
-                game, solution.policy, n or game.n_agents, steps=steps, runs=runs, seed=seed, level=level, rewards=rewards,
+                game, solution.policy, n_agents, steps=steps, runs=runs, seed=seed, level=level, rewards=rewards,
                 trace_points=trace_points, trace_agents=trace_agents, memory_bytes=memory, progress=show,
             )  # fmt: skip
         finally:
@@ -83,7 +112,9 @@ def deploy(file, n, steps, runs, seed, level, rewards, trace_points, trace_agent
         "average_half_width": deployment.average_half_width,
         "truncation_bound": deployment.truncation_bound,
         "occupancy": {str(s): float(x) for s, x in zip(labels.global_states, deployment.occupancy, strict=True)},
-        "mean_population": {str(s): float(x) for s, x in zip(labels.local_states, deployment.mean_population, strict=True)},
+        "mean_population": {
+            str(s): float(x) for s, x in zip(labels.local_states, deployment.mean_population, strict=True)
+        },
         "wall_time_s": deployment.wall_time_s,
     }
     if as_json:
@@ -92,11 +123,15 @@ def deploy(file, n, steps, runs, seed, level, rewards, trace_points, trace_agent
     interval = "" if runs == 1 else f" ± {deployment.return_half_width:.2g} (95 %, over {runs} runs)"
     click.echo(f"return          {deployment.mean_return:.9g}{interval}, discounted, {steps} steps")
     click.echo(f"                what later steps add is at most {deployment.truncation_bound:.2g}")
-    click.echo(f"average reward  {deployment.average_reward:.9g} ± {deployment.average_half_width:.2g} (95 %, batch means)")
+    click.echo(
+        f"average reward  {deployment.average_reward:.9g} ± {deployment.average_half_width:.2g} (95 %, batch means)"
+    )
     click.echo(f"global states   {_shares(summary['occupancy'])}")
     click.echo(f"local states    {_shares(summary['mean_population'])}")
     rate = steps * runs / max(deployment.wall_time_s, 1e-9)
-    click.echo(f"work            {steps * runs} steps in {readable_seconds(deployment.wall_time_s)}, {rate:.3g} per second")
+    click.echo(
+        f"work            {steps * runs} steps in {readable_seconds(deployment.wall_time_s)}, {rate:.3g} per second"
+    )
     if output is not None:
         click.echo(f"written         {output}")
 

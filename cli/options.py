@@ -81,7 +81,10 @@ quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.
 seed = click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all random streams.")
 threads = click.option("--threads", type=WholeNumber(1, 4096), default=None, help="Threads.  [default: all cores]")
 memory = click.option(
-    "--memory", type=Bytes(), default=None, help="Limit for tables, such as 4GB.  [default: 3/4 of the machine's memory]"
+    "--memory",
+    type=Bytes(),
+    default=None,
+    help="Limit for tables, such as 4GB.  [default: 3/4 of the machine's memory]",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 actions = click.option(
@@ -96,7 +99,11 @@ samples = click.option(
     "--samples", type=WholeNumber(1, 10**6), default=10, show_default=True, help="Draws for each item, if sampled."
 )
 tol = click.option(
-    "--tol", type=click.FloatRange(min=0, min_open=True), default=1e-6, show_default=True, help="Certified width, in reward."
+    "--tol",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-6,
+    show_default=True,
+    help="Certified width, in reward.",
 )
 local_policy = click.option(
     "--local-policy", metavar="uniform|FILE", default=None,

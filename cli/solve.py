@@ -87,6 +87,10 @@ def solve(
         write_solution(output, solution, store_q=store_q, overwrite=force)
     checkpoint.unlink(missing_ok=True)
     click.echo(f"game        {loaded.name}, k = {k}, {actions} actions, {expectation} expectation ({solution.method})")
-    click.echo(f"value       {solution.initial_value:.9g} from the initial law, certified to ± {solution.half_width:.2g}")
-    click.echo(f"work        {solution.n_sweeps} sweeps of {solution.value.size} states in {readable_seconds(solution.wall_time_s)}")
+    click.echo(
+        f"value       {solution.initial_value:.9g} from the initial law, certified to ± {solution.half_width:.2g}"
+    )
+    click.echo(
+        f"work        {solution.n_sweeps} sweeps of {solution.value.size} states in {readable_seconds(solution.wall_time_s)}"
+    )
     click.echo(f"written     {output}")

@@ -14,9 +14,13 @@ from .signals import stop_on_signals
 
 @click.command(cls=KofnCommand)
 @click.argument("game")
-@click.option("-n", "--agents", "n", type=options.WholeNumber(1), default=None, help="Local agents.  [default: the game's own]")
+@click.option(
+    "-n", "--agents", "n", type=options.WholeNumber(1), default=None, help="Local agents.  [default: the game's own]"
+)
 @click.option("-k", "ks", type=options.KList(), required=True, help="Sample sizes, such as 1:20 or 2,4,8.")
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write."
+)
 @options.actions
 @options.local_policy
 @options.expectation
@@ -24,13 +28,35 @@ from .signals import stop_on_signals
 @options.tol
 @click.option("--steps", type=options.WholeNumber(1), default=200, show_default=True, help="Steps of each run.")
 @click.option("--runs", type=options.WholeNumber(1), default=20, show_default=True, help="Runs for each k.")
-@click.option("--level", type=click.Choice(["counts", "agents"]), default="counts", show_default=True, help="Simulator.")
+@click.option(
+    "--level", type=click.Choice(["counts", "agents"]), default="counts", show_default=True, help="Simulator."
+)
 @options.seed
-@click.option("--jobs", type=options.WholeNumber(1, 4096), default=None, help="Processes.  [default: one for each core]")
+@click.option(
+    "--jobs", type=options.WholeNumber(1, 4096), default=None, help="Processes.  [default: one for each core]"
+)
 @options.memory
 @options.force
 @options.quiet
-def study(game, n, ks, output, actions, local_policy, expectation, samples, tol, steps, runs, level, seed, jobs, memory, force, quiet):
+def study(
+    game,
+    n,
+    ks,
+    output,
+    actions,
+    local_policy,
+    expectation,
+    samples,
+    tol,
+    steps,
+    runs,
+    level,
+    seed,
+    jobs,
+    memory,
+    force,
+    quiet,
+):
     """Solve GAME for every k, deploy each policy on n agents, draw the figures.
 
     Started again it takes over what is finished and continues the rest. --force redoes everything.
@@ -49,7 +75,8 @@ def study(game, n, ks, output, actions, local_policy, expectation, samples, tol,
 
     began = time.perf_counter()
     loaded = load_game(game)
-    if n is None and loaded.n_agents is None:
+    n_agents = n or loaded.n_agents
+    if n_agents is None:
         raise click.UsageError(f"missing option -n: {game} does not say how many agents it has")
     policy = None if local_policy is None else load_local_policy(local_policy, loaded)
     line = ProgressLine(quiet)
@@ -61,7 +88,7 @@ def study(game, n, ks, output, actions, local_policy, expectation, samples, tol,
     with stop_on_signals() as should_stop:
         try:
             result = run_study(
-                loaded, n or loaded.n_agents, ks, output=output, actions=actions, expectation=expectation, samples=samples,
+                loaded, n_agents, ks, output=output, actions=actions, expectation=expectation, samples=samples,
                 local_policy=policy, tol=tol, steps=steps, runs=runs, seed=seed, level=level, jobs=jobs, memory_bytes=memory,
                 force=force, on_sensitivity=click.echo, progress=show, should_stop=should_stop,
             )  # fmt: skip

@@ -76,7 +76,9 @@ def list_items(counts: np.ndarray, n_al: int, actions: str) -> np.ndarray:
     return np.stack([options.row_counts[options.row_offset[x] + digits[s]] for s, x in enumerate(counts)], axis=1)
 
 
-def local_laws(k: int, n_sl: int, n_al: int, actions: str, item: np.ndarray, local_policy: np.ndarray | None) -> np.ndarray:
+def local_laws(
+    k: int, n_sl: int, n_al: int, actions: str, item: np.ndarray, local_policy: np.ndarray | None
+) -> np.ndarray:
     """Law of a_l for an agent that sees a sample of k agents with itself in it.
 
     Parameters
@@ -118,7 +120,9 @@ def next_state_laws(P_l: np.ndarray, r_l: np.ndarray, k: int, actions: str, loca
     """
     n_sg, n_sl, n_al, _ = P_l.shape
     if actions == "histogram":
-        action_laws = np.broadcast_to((list_counts(k, n_al) / k)[None, :, None, :], (n_sg, lattice_size(k, n_al), n_sl, n_al))
+        action_laws = np.broadcast_to(
+            (list_counts(k, n_al) / k)[None, :, None, :], (n_sg, lattice_size(k, n_al), n_sl, n_al)
+        )
     elif actions == "shared":
         maps = np.array(list(itertools.product(range(n_al), repeat=n_sl)), dtype=np.int64)
         action_laws = np.broadcast_to(np.eye(n_al)[maps][None], (n_sg, len(maps), n_sl, n_al))

@@ -12,7 +12,16 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .files import KofnFileError, create_array, open_checked, read_config, read_text, write_atomically, write_root, write_text
+from .files import (
+    KofnFileError,
+    create_array,
+    open_checked,
+    read_config,
+    read_text,
+    write_atomically,
+    write_root,
+    write_text,
+)
 from .versions import kofn_version
 
 FORMAT = "kofn-checkpoint"

@@ -34,6 +34,8 @@ LINE_STYLES = (
     ("#009E73", "-.", "^"),
     ("#CC79A7", ":", "D"),
     ("#000000", (0, (7, 2, 1, 2)), "v"),
+    ("#56B4E9", (0, (1, 1)), "P"),
+    ("#E69F00", (0, (7, 2)), "X"),
 )
 # Viridis without its yellow end, which white paper swallows.
 SEQUENCE, SEQUENCE_END = "viridis", 0.9
@@ -50,7 +52,10 @@ STYLE = {
     "svg.hashsalt": "kofn",
 }
 
-TITLE_CHARACTERS, SUBTITLE_CHARACTERS = 72, 92
+TITLE_CHARACTERS, SUBTITLE_CHARACTERS = 74, 96
+TITLE_PT = 11.0
+# Horizontal lines that would make the axis this many times longer are left out.
+FAR = 4.0
 # Width of the axes and of a digit, for the choice of ticks alone.
 AXES_WIDTH_IN, DIGIT_IN, TICK_GAP_IN = 6.0, 0.08, 0.1
 
@@ -75,12 +80,10 @@ def increasing_ks(ks: Any) -> np.ndarray:
 
 
 def float_array(name: str, value: Any, shape: tuple[int | None, ...], *, may_be_empty: bool = False) -> np.ndarray:
-    """An array of a shape (None: any size) as float64 with NaN for what is not finite; ValueError if nothing is left."""
+    """An array of a shape (None: any size) as float64, NaN for what is not finite; ValueError if nothing is left."""
     array = np.array(value, dtype=np.float64)
     expected = "×".join("any" if size is None else str(size) for size in shape)
-    if array.ndim != len(shape) or any(
-        size not in (None, found) for size, found in zip(shape, array.shape, strict=True)
-    ):
+    if array.ndim != len(shape) or any(size not in (None, array.shape[i]) for i, size in enumerate(shape)):
         raise ValueError(f"{name}: found shape {array.shape}, expected {expected}")
     array[~np.isfinite(array)] = np.nan
     if not may_be_empty and not np.isfinite(array).any():
@@ -98,18 +101,28 @@ def subtitle(*parts: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def short_power(value: float) -> str:
+    """One digit, such as 3e-7."""
+    return f"{value:.1g}".replace("e-0", "e-").replace("e+0", "e")
+
+
 def sample_size(n_agents: int | None, n_seeds: int | None) -> str:
     """`n = 1,000 agents · 30 seeds`, of what is known."""
     seeds = "" if n_seeds is None else f"{n_seeds:,} seed{'s' if n_seeds != 1 else ''}"
     return subtitle("" if n_agents is None else f"n = {n_agents:,} agents", seeds)
 
 
-def add_titles(figure: Figure, top: Axes, title: str, below: str) -> None:
-    """A bold title over the whole width and a subtitle over the top axes, both wrapped; no markup is interpreted."""
+def add_titles(figure: Figure, title: str, below: str) -> None:
+    """A bold title and a subtitle over the whole width, both wrapped; no markup is interpreted."""
     # `wrap` of matplotlib does not take part in the layout.
-    lines = textwrap.fill(title, TITLE_CHARACTERS)
-    figure.suptitle(lines, x=0.012, ha="left", fontsize=11, fontweight="bold", parse_math=False)
-    top.set_title(textwrap.fill(below, SUBTITLE_CHARACTERS), loc="left", fontsize=9, color="0.3", parse_math=False)
+    title_lines = textwrap.wrap(title, TITLE_CHARACTERS) or [""]
+    below_lines = textwrap.wrap(below, SUBTITLE_CHARACTERS)
+    # Empty lines make the layout leave room for the subtitle, which has another font.
+    room = "\n".join(title_lines + [" "] * len(below_lines))
+    figure.suptitle(room, x=0.012, ha="left", fontsize=TITLE_PT, fontweight="bold", parse_math=False)
+    below_title_in = 0.06 + len(title_lines) * 1.25 * TITLE_PT / 72
+    place = {"x": 0.012, "y": 1.0 - below_title_in / figure.get_figheight(), "ha": "left", "va": "top"}
+    figure.text(s="\n".join(below_lines), color="0.3", parse_math=False, **place)
 
 
 def add_key_of_ks(figure: Figure, panels: list[Axes], ks: np.ndarray, colours: np.ndarray) -> None:
@@ -123,11 +136,27 @@ def add_key_of_ks(figure: Figure, panels: list[Axes], ks: np.ndarray, colours: n
     edges = np.arange(ks.size + 1) - 0.5
     mappable = ScalarMappable(BoundaryNorm(edges, ks.size), ListedColormap(colours))
     bar = figure.colorbar(mappable, ax=panels, label="Subsample size k [agents]", aspect=30, pad=0.02)
-    shown = np.unique(np.linspace(0, ks.size - 1, min(ks.size, 15)).round().astype(np.int64))
-    bar.set_ticks(shown.tolist(), labels=[str(k) for k in ks[shown]])
+    places = _places_to_label(ks)
+    bar.set_ticks(places, labels=[str(ks[i]) for i in places])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.tick_params(length=0)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
+
+
+def _places_to_label(ks: np.ndarray) -> list[int]:
+    """Positions of at most some fifteen ks: the first, the last, and round numbers between them if there are any."""
+    n, most = ks.size, 15
+    if n <= most:
+        return list(range(n))
+    for step in (2, 5, 10, 20, 50, 100, 200, 500, 1000):
+        round_ones = np.flatnonzero(ks % step == 0)
+        # Labels as far apart as those of `most` even ones.
+        inner = [int(i) for i in round_ones if i >= n / most and n - 1 - i >= n / most]
+        if len(inner) <= most - 2 and (np.diff(inner) >= n / most).all():
+            break
+    if len(inner) >= 3:
+        return [0, *inner, n - 1]
+    return np.unique(np.linspace(0, n - 1, most).round().astype(np.int64)).tolist()
 
 
 def set_k_axis(axes: Axes, ks: np.ndarray) -> None:
@@ -174,14 +203,21 @@ def plain_numbers(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(formatter)
 
 
+def show_at_least(axes: Axes, least: float) -> None:
+    """Widen the y axis to span at least this, so that noise is not magnified."""
+    low, high = axes.get_ylim()
+    if high - low < least:
+        axes.set_ylim((low + high - least) / 2, (low + high + least) / 2)
+
+
 def set_log_y(axes: Axes, values: np.ndarray) -> None:
     """A logarithmic y axis with at least two labelled ticks."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     decades = math.log10(high / low)
     axes.set_yscale("log")
-    margin = 10 ** max(0.06 * decades, 0.25)
+    margin = 10 ** max(0.06 * decades, 0.35)
     axes.set_ylim(low / margin, high * margin)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.0 else (1.0,), numticks=9))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=12))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _in_full_or_power(value)))
 
@@ -221,8 +257,9 @@ def limit_and_compare(
         if not math.isfinite(value):
             continue
         # A far line would flatten the data, unless they are flat anyway.
-        near = flat or max(high, value) - min(low, value) <= 8 * (high - low)
+        near = flat or max(high, value) - min(low, value) <= FAR * (high - low)
         text = f"{label}: {value:.6g}" + ("" if near else f", {'above' if value > high else 'below'} the axis")
+        text = textwrap.fill(text, SUBTITLE_CHARACTERS - 8)
         handles.append(Line2D([], [], color=colour, ls=dashes, lw=1.3, label=text))
         if near:
             axes.axhline(value, color=colour, ls=dashes, lw=1.3, zorder=1.5)
@@ -230,8 +267,8 @@ def limit_and_compare(
     margin = 0.08 * (shown_high - shown_low) or 0.5
     axes.set_ylim(shown_low - margin, shown_high + margin)
     if handles:
-        in_rows = sum(len(handle.get_label()) + 8 for handle in handles) <= 2 * SUBTITLE_CHARACTERS  # type: ignore[arg-type]
-        figure.legend(handles=handles, loc="outside lower center", ncols=2 if in_rows and len(handles) > 1 else 1)
+        short = max(len(str(handle.get_label())) for handle in handles) <= SUBTITLE_CHARACTERS // 2 - 6
+        figure.legend(handles=handles, loc="outside lower center", ncols=2 if short and len(handles) > 1 else 1)
 
 
 def repeated_styles(n: int) -> Iterable[tuple[Any, Any, str]]:

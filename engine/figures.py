@@ -25,6 +25,8 @@ from .figure_parts import (
     sample_size,
     set_k_axis,
     set_log_y,
+    short_power,
+    show_at_least,
     subtitle,
     write_figure,
 )
@@ -90,24 +92,25 @@ def plot_cumulative_reward(
         figure = Figure(figsize=(WIDTH_IN, LOW_IN if ks.size == 1 else TALL_IN), layout="constrained")
         ratios = [1] if ks.size == 1 else [3, 2]
         panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0].tolist()
-        for i in range(ks.size):
-            panels[0].plot(steps, curves[i], color=colours[i], lw=1.3)
-            panels[-1].plot(steps, curves[i] - curves[-1], color=colours[i], lw=1.3) if ks.size > 1 else None
+        for curve, colour in zip(curves, colours, strict=True):
+            panels[0].plot(steps, curve, color=colour, lw=1.3)
+            for axes in panels[1:]:
+                axes.plot(steps, curve - curves[-1], color=colour, lw=1.3)
         if half is not None:
             for i in banded:
-                panels[0].fill_between(
-                    steps, curves[i] - half[i], curves[i] + half[i], color=colours[i], alpha=0.2, lw=0
-                )
-        panels[0].set_ylabel(f"Cumulative discounted\nreward [{unit}]")
-        if ks.size > 1:
-            panels[1].set_ylabel(f"Less that of\nk = {ks[-1]} [{unit}]")
+                ends = curves[i] - half[i], curves[i] + half[i]
+                panels[0].fill_between(steps, *ends, color=colours[i], alpha=0.2, lw=0)
+        panels[0].set_ylabel(f"Cumulative discounted reward\n[{unit}]")
         panels[-1].set_xlabel("Time [steps]")
         for axes in panels:
             axes.margins(x=0.01)
             plain_numbers(axes)
+            show_at_least(axes, NOISE * float(np.nanmax(np.abs(curves))))
+        if ks.size > 1:
+            panels[1].set_ylabel(f"Difference to k = {ks[-1]}\n[{unit}]")
         add_key_of_ks(figure, panels, ks, colours)
         whose = f"k = {ks[0]}" if ks.size == 1 else ""
-        add_titles(figure, panels[0], title, subtitle(sample_size(n_agents, n_seeds), whose, note))
+        add_titles(figure, title, subtitle(sample_size(n_agents, n_seeds), whose, note))
         return write_figure(figure, out_path, svg)
 
 
@@ -152,7 +155,7 @@ def plot_reward_against_k(
     least = NOISE * float(np.nanmax(np.abs(mean)))
     with our_style():
         figure = _against_k(ks, mean, half, least, ylabel, lines or {})
-        add_titles(figure, figure.axes[0], title, subtitle(sample_size(n_agents, n_seeds), note))
+        add_titles(figure, title, subtitle(sample_size(n_agents, n_seeds), note))
         return write_figure(figure, out_path, svg)
 
 
@@ -192,15 +195,13 @@ def plot_value_against_k(
     value = float_array("value", value, ks.shape)
     half = float_array("half_width", half_width, ks.shape)
     widest = float(np.nanmax(half))
-    least = max(20 * widest, NOISE * float(np.nanmax(np.abs(value))))
+    least = max(8 * widest, NOISE * float(np.nanmax(np.abs(value))))
     with our_style():
-        figure = _against_k(
-            ks, value, half, least, f"Value of the k-agent game\nfrom the initial law [{unit}]", lines or {}
-        )
+        figure = _against_k(ks, value, half, least, f"Value from the initial law\n[{unit}]", lines or {})
         low, high = figure.axes[0].get_ylim()
         hidden = 2 * widest / (high - low) * AXES_HEIGHT_IN < MARKER_IN
-        note = f"certified to ± {widest:.1g}, too little to be seen" if hidden else "bars: certified intervals"
-        add_titles(figure, figure.axes[0], title, note)
+        note = f"certified to ± {short_power(widest)}, too little to be seen" if hidden else "bars: certified intervals"
+        add_titles(figure, title, note)
         return write_figure(figure, out_path, svg)
 
 
@@ -249,7 +250,7 @@ def plot_solve_time_against_k(
             set_log_y(panels[1], np.concatenate(list(sizes.values())))
             panels[1].legend(loc="best")
         set_k_axis(panels[-1], ks)
-        add_titles(figure, panels[0], title, note)
+        add_titles(figure, title, note)
         return write_figure(figure, out_path, svg)
 
 

@@ -116,7 +116,7 @@ def write_root(file: h5py.File, file_format: str, config: Mapping[str, Any], see
     write_text(file, "format", file_format)
     file.attrs["format_version"] = FORMAT_VERSION
     write_text(file, "kofn_version", version)
-    write_text(file, "created", datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    write_text(file, "created", datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
     write_text(file, "config", json.dumps(config, sort_keys=True))
     if seed is not None:
         file.attrs["seed"] = np.uint64(seed)

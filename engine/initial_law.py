@@ -15,7 +15,9 @@ def initial_count_law(game: Game, k: int) -> np.ndarray:
     log_law = gammaln(k + 1) - gammaln(counts + 1).sum(axis=1)
     if game.dirichlet:
         total = game.rho_l.sum()
-        log_law += gammaln(total) - gammaln(total + k) + (gammaln(counts + game.rho_l) - gammaln(game.rho_l)).sum(axis=1)
+        log_law += (
+            gammaln(total) - gammaln(total + k) + (gammaln(counts + game.rho_l) - gammaln(game.rho_l)).sum(axis=1)
+        )
     else:
         log_law += xlogy(counts, game.rho_l).sum(axis=1)
     law = np.exp(log_law)

@@ -143,8 +143,10 @@ def words_for(solution: Solution, s_g: int, counts: np.ndarray) -> dict[str, Any
     c = solution.rank(counts)
     a_g = int(solution.global_action[s_g, c])
     rows = {}
-    for s in np.flatnonzero(counts):
-        law = solution.policy.local_action[s_g, s, c if solution.policy.k_local == solution.k else s_of_own(game, s)]
+    for s in np.flatnonzero(counts).tolist():
+        # A policy blind to others sees the sample that is the agent itself.
+        sample = c if solution.policy.k_local == solution.k else game.n_sl - 1 - s
+        law = solution.policy.local_action[s_g, s, sample]
         rows[str(labels.local_states[s])] = {str(labels.local_actions[a]): float(law[a]) for a in np.flatnonzero(law)}
     agents = ", ".join(f"{int(counts[s])} in {labels.local_states[s]}" for s in np.flatnonzero(counts))
     moves = "; ".join(f"in {s}: {_law_in_words(law)}" for s, law in rows.items())
@@ -159,11 +161,6 @@ def words_for(solution: Solution, s_g: int, counts: np.ndarray) -> dict[str, Any
             f"{labels.global_actions[a_g]}; local agents {moves}. Worth {solution.value[s_g, c]:.6g}."
         ),
     }
-
-
-def s_of_own(game: Game, s: int) -> int:
-    """Rank, in Λ(1, n_sl), of the sample that is one agent in state s."""
-    return game.n_sl - 1 - int(s)
 
 
 def _law_in_words(law: dict[str, float]) -> str:

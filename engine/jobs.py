@@ -66,7 +66,9 @@ def run_jobs(
                 if pending and should_stop():
                     raise Interrupted("stopped")
         except BrokenProcessPool as error:
-            raise RuntimeError("jobs: a worker process was killed; finished cells are kept, start again to go on") from error
+            raise RuntimeError(
+                "jobs: a worker process was killed; finished cells are kept, start again to go on"
+            ) from error
         finally:
             stop.set()
             for future in positions:
@@ -74,7 +76,7 @@ def run_jobs(
 
 
 def _start_worker(stop: Any, threads: int, warm_up: Callable[[], None]) -> None:
-    global _stop_event  # noqa: PLW0603 (the pool gives a worker no other place for it)
+    global _stop_event
     _stop_event = stop
     # A terminal's Ctrl-C reaches the whole group; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -89,7 +89,12 @@ class Solution:
     def rank(self, counts: Sequence[int] | np.ndarray) -> int:
         """Position of a count vector on the second axis of `value`."""
         vector = np.asarray(counts)
-        if vector.shape != (self.game.n_sl,) or vector.dtype.kind not in "iu" or (vector < 0).any() or vector.sum() != self.k:
+        if (
+            vector.shape != (self.game.n_sl,)
+            or vector.dtype.kind not in "iu"
+            or (vector < 0).any()
+            or vector.sum() != self.k
+        ):
             raise ValueError(
                 f"counts: found {vector.tolist()}, expected {self.game.n_sl} whole numbers ≥ 0 that add up to {self.k}"
             )

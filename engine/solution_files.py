@@ -86,8 +86,12 @@ def write_solution_arrays(file: h5py.Group, solution: Solution) -> None:
         ("global_action", "greedy global action", "1"),
         ("item", "greedy local decision, counted within its count vector", "1"),
     ):
-        create_array(file, name, getattr(solution, name), axes=("global_state", "count_vector"), long_name=long_name, units=unit)
-    create_array(file, "widths", solution.widths, axes=("sweep",), long_name="certified width after each sweep", units="reward")
+        create_array(
+            file, name, getattr(solution, name), axes=("global_state", "count_vector"), long_name=long_name, units=unit
+        )
+    create_array(
+        file, "widths", solution.widths, axes=("sweep",), long_name="certified width after each sweep", units="reward"
+    )
     if solution.local_policy is not None:
         create_array(
             file, "local_policy", solution.local_policy, axes=("global_state", "local_state", "action"),
@@ -125,7 +129,9 @@ def _write_q(file: h5py.File, solution: Solution) -> None:
     create_array(file, "item_start", starts, long_name="first item of each count vector, and the number of items")
     shape = (game.n_sg, int(starts[-1]), game.n_ag)
     rows = max(1, 2**17 // (8 * game.n_ag))
-    dataset = file.create_dataset("q", shape=shape, dtype=np.float64, chunks=(1, min(rows, shape[1]), game.n_ag), fletcher32=True)
+    dataset = file.create_dataset(
+        "q", shape=shape, dtype=np.float64, chunks=(1, min(rows, shape[1]), game.n_ag), fletcher32=True
+    )
     describe_array(
         dataset, "Q(s_g, c; item, a_g), one backup of value", "reward", ("global_state", "item", "global_action")
     )

@@ -131,7 +131,9 @@ def solve(
     }
     if local_policy is not None:
         identity["local_policy"] = digest_of(local_policy)
-    state = Checkpoint(identity=identity, value=np.zeros((game.n_sg, lattice_size(k, game.n_sl))), widths=[], elapsed_s=0.0)
+    state = Checkpoint(
+        identity=identity, value=np.zeros((game.n_sg, lattice_size(k, game.n_sl))), widths=[], elapsed_s=0.0
+    )
     if resume and checkpoint is not None and Path(checkpoint).exists():
         state = read_checkpoint(checkpoint, identity, state.value.shape)
     value, widths = state.value, state.widths
@@ -193,7 +195,9 @@ def solve(
     )
 
 
-def _check_options(actions: str, expectation: str, tol: float, method: str | None, local_policy: np.ndarray | None) -> None:
+def _check_options(
+    actions: str, expectation: str, tol: float, method: str | None, local_policy: np.ndarray | None
+) -> None:
     if actions not in ACTION_CLASSES:
         raise ValueError(f"actions: found {actions!r}, expected one of {', '.join(ACTION_CLASSES)}")
     if actions == "fixed" and local_policy is None:
@@ -203,7 +207,9 @@ def _check_options(actions: str, expectation: str, tol: float, method: str | Non
     if not 0.0 < tol < math.inf:
         raise ValueError(f"tol: found {tol}, expected a positive number")
     if method is not None and (expectation != "exact" or method not in EXACT_METHODS):
-        raise ValueError(f"method: found {method!r}, expected one of {', '.join(EXACT_METHODS)} with expectation 'exact'")
+        raise ValueError(
+            f"method: found {method!r}, expected one of {', '.join(EXACT_METHODS)} with expectation 'exact'"
+        )
 
 
 def _make_backup(game, k, actions, expectation, tol, local_policy, method, samples, seed, limit) -> Backup:
@@ -238,7 +244,9 @@ def check_fits(
 def _offsets(backup: Backup, value: np.ndarray, backed_up: np.ndarray, gamma: float, tol: float) -> tuple[float, float]:
     sweep_error = backup.rounding_error(value)
     if 2 * sweep_error / (1.0 - gamma) >= tol:
-        raise ValueError(f"tol: found {tol:.3g}, expected more than the rounding error of {2 * sweep_error / (1 - gamma):.1g}")
+        raise ValueError(
+            f"tol: found {tol:.3g}, expected more than the rounding error of {2 * sweep_error / (1 - gamma):.1g}"
+        )
     low, high = change_range(value, backed_up)
     return certified_offsets(low, high, gamma, sweep_error)
 

@@ -252,7 +252,10 @@ def draw_figures(result: Study, folder: Path) -> list[Path]:
     config = result.config
     name = config["game"] or "game"
     setting = f"{name}, n = {config['n']}, {config['runs']} runs of {config['steps']} steps"
-    paths = [folder / f"{stem}.png" for stem in ("reward-over-time", "reward-against-k", "solve-time-against-k", "value-against-k")]
+    paths = [
+        folder / f"{stem}.png"
+        for stem in ("reward-over-time", "reward-against-k", "solve-time-against-k", "value-against-k")
+    ]
     # A point of the trace holds what was earned up to its last step.
     last_step = np.append(result.trace_step[1:], config["steps"])
     figures.plot_cumulative_reward(last_step, result.trace_return.mean(axis=1), result.k, setting, paths[0])

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import backup_fixed, backup_histogram, backup_joint, backup_rounded, backup_shared, random_game_tables
-from oracles.strategies import game_tables
-
 from kofn.engine.action_classes import count_items, item_starts, list_counts, list_items
 from kofn.engine.backups.selection import TooLargeError, make_exact, make_listed
 from kofn.engine.backups.slices import exact_q
 from kofn.engine.game import Game
+from oracles import backup_fixed, backup_histogram, backup_joint, backup_rounded, backup_shared, random_game_tables
+from oracles.strategies import game_tables
 
 ATOL = 1e-12
 MEMORY = 10**9
@@ -190,7 +189,9 @@ def test_cheaper_classes_are_lower_bounds_of_joint(tables, k, seed):
 
 def test_larger_lattices_agree_between_methods(rng):
     """Sizes at which tiles are cut, groups of two states are used, and orders other than the identity are needed."""
-    for (n_sl, n_al, k), actions in itertools.product(((4, 2, 6), (3, 3, 9), (5, 1, 7), (2, 4, 12)), ("joint", "shared")):
+    for (n_sl, n_al, k), actions in itertools.product(
+        ((4, 2, 6), (3, 3, 9), (5, 1, 7), (2, 4, 12)), ("joint", "shared")
+    ):
         game = Game(**random_game_tables(rng, 3, 2, n_sl, n_al))
         value = rng.normal(size=(3, len(list_counts(k, n_sl))))
         results = []

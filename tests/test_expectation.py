@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import expected_value_by_listing_agents, largest_remainder_counts
-
 from kofn.engine.action_classes import list_counts
 from kofn.engine.backups.recursion import level_tables
 from kofn.engine.backups.symmetric_power import Factorisation, row_tables
@@ -15,6 +13,7 @@ from kofn.kernels.expectation import symmetric_power as sp
 from kofn.kernels.expectation.recursion import expect_by_recursion
 from kofn.kernels.expectation.rounded import round_largest_remainder
 from kofn.kernels.lattice import fill_relabelled, lattice_size, lattice_sizes, rank_counts
+from oracles import expected_value_by_listing_agents, largest_remainder_counts
 
 ATOL = 1e-12
 
@@ -120,7 +119,9 @@ def test_recursion_equals_enumeration(n_sl, categories, k, seed):
         total = 0.0
         for outcome in itertools.product(range(n_sl), repeat=k):
             counts = np.bincount(np.array(outcome, dtype=int), minlength=n_sl)
-            total += np.prod([row[s] for row, s in zip(rows, outcome, strict=True)]) * values[rank_counts(counts, sizes)]
+            total += (
+                np.prod([row[s] for row, s in zip(rows, outcome, strict=True)]) * values[rank_counts(counts, sizes)]
+            )
         assert abs(total - expectation) < ATOL
 
 

@@ -5,9 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import initial_value, random_game_tables, solve_by_listing, solve_joint_by_labelled_mdp
-from oracles.strategies import game_tables
-
 from kofn.engine.checkpoints import read_checkpoint
 from kofn.engine.files import KofnFileError
 from kofn.engine.game import Game
@@ -15,6 +12,8 @@ from kofn.engine.game_files import load_game
 from kofn.engine.policy import uniform_local_policy
 from kofn.engine.solution_files import read_solution, write_solution
 from kofn.engine.solve import ConvergenceError, Interrupted, solve
+from oracles import initial_value, random_game_tables, solve_by_listing, solve_joint_by_labelled_mdp
+from oracles.strategies import game_tables
 
 
 @given(tables=game_tables(gammas=(0.0, 0.5, 0.9)), k=st.integers(1, 3))
@@ -52,7 +51,9 @@ def test_every_class_and_expectation_equals_enumeration(actions, expectation, rn
     )
 
 
-@pytest.mark.parametrize(("actions", "expectation"), [("joint", "exact"), ("shared", "sampled"), ("histogram", "exact")])
+@pytest.mark.parametrize(
+    ("actions", "expectation"), [("joint", "exact"), ("shared", "sampled"), ("histogram", "exact")]
+)
 def test_loose_certificate_contains_the_tight_value(actions, expectation, rng):
     game = Game(**random_game_tables(rng, 3, 3, 3, 2, gamma=0.95))
     tight = solve(game, 4, actions, expectation, tol=1e-8, seed=5)
@@ -126,8 +127,7 @@ def test_stopped_and_resumed_solve_ends_in_the_same_bits(tmp_path, rng):
                 should_stop=lambda stops=sweeps_until_stop: next(stops),
             )  # fmt: skip
             break
-        except Interrupted as stop:
-            assert str(checkpoint) in str(stop)
+        except Interrupted:
             resumptions += 1
     assert resumptions > 3
     for name in ("value", "global_action", "item", "widths"):
@@ -137,7 +137,7 @@ def test_stopped_and_resumed_solve_ends_in_the_same_bits(tmp_path, rng):
 def test_checkpoint_of_another_solve_is_refused_and_kept(tmp_path, rng):
     game = Game(**random_game_tables(rng, 2, 2, 2, 2, gamma=0.97))
     checkpoint = tmp_path / "c.checkpoint"
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted, match=str(checkpoint)):
         solve(game, 3, checkpoint=checkpoint, should_stop=lambda: True)
     before = checkpoint.read_bytes()
     with pytest.raises(KofnFileError, match="k is 3, expected 4"):
@@ -195,7 +195,17 @@ def test_solution_file_round_trip_is_exact(actions, tmp_path, rng):
     again = read_solution(path)
     for name in ("value", "global_action", "item", "widths", "counts"):
         np.testing.assert_array_equal(getattr(again, name), getattr(solution, name))
-    for name in ("k", "actions", "expectation", "method", "tol", "half_width", "rounding_error", "wall_time_s", "versions"):
+    for name in (
+        "k",
+        "actions",
+        "expectation",
+        "method",
+        "tol",
+        "half_width",
+        "rounding_error",
+        "wall_time_s",
+        "versions",
+    ):
         assert getattr(again, name) == getattr(solution, name)
     np.testing.assert_array_equal(again.policy.local_action, solution.policy.local_action)
     np.testing.assert_array_equal(again.q(1, again.counts[4]), solution.q(1, solution.counts[4]))

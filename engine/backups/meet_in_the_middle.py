@@ -75,7 +75,9 @@ def plan_splits(n_sg: int, k: int, n_sl: int, n_al: int, actions: str) -> SplitP
         m = counts[:, inside].sum(axis=1)
         shared_by = np.array([float(lattice_size(k - int(j), n_sl - len(inside))) for j in range(k + 1)])[m]
         first_actions = np.exp(log_options[counts[:, inside]].sum(axis=1))
-        cost = next_sizes[k - m] * (np.exp(log_joint_actions) + first_actions * next_sizes[m] / np.maximum(shared_by, 1.0))
+        cost = next_sizes[k - m] * (
+            np.exp(log_joint_actions) + first_actions * next_sizes[m] / np.maximum(shared_by, 1.0)
+        )
         # The second group's laws are what fills the memory, so the first group must hold its share of the agents.
         # Ties go to the group named first, whatever the rounding of the logarithms.
         cheaper = (m * n_sl >= k * len(inside)) & (cost < best_cost * (1 - 1e-9))
@@ -91,10 +93,14 @@ def plan_splits(n_sg: int, k: int, n_sl: int, n_al: int, actions: str) -> SplitP
             used[group] = max(used.get(group, 0), int(m.max()))
             used[everything ^ group] = max(used.get(everything ^ group, 0), int((k - m).max()))
     levels = {group: tuple(range(top + 1)) for group, top in used.items()}
-    law_bytes = 8 * n_sg * sum(
-        _group_action_count(m, len(members(group, n_sl)), n_al, actions) * (lattice_size(m, n_sl) + 1)
-        for group, ms in levels.items()
-        for m in ms
+    law_bytes = (
+        8
+        * n_sg
+        * sum(
+            _group_action_count(m, len(members(group, n_sl)), n_al, actions) * (lattice_size(m, n_sl) + 1)
+            for group, ms in levels.items()
+            for m in ms
+        )
     )
     return SplitPlan(
         k=k,
@@ -275,15 +281,16 @@ class MeetInTheMiddle:
         widths = self.segments[:, 1] - self.segments[:, 0]
         columns = np.array([widths[t[9] : t[10]].sum() for t in self.tasks], dtype=np.float64)
         n_ag = self.r_g.shape[1]
-        rows, n_first, n_second = (self.tasks[:, i].astype(np.float64) for i in (3, 1, 2))
-        self.task_cost = n_ag * rows * n_second * (n_first + columns) + 1e3
+        rows, next_first, next_second = (self.tasks[:, i].astype(np.float64) for i in (3, 1, 2))
+        self.task_cost = n_ag * rows * next_second * (next_first + columns) + 1e3
         self.work_size = max(int(joint_kernels.work_size(n_ag, task)) for task in self.tasks)
         self._schedules: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
     def _schedule(self, n_workers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Deal the tasks to the workers, longest first to the least loaded; with scratch for each worker."""
         if n_workers not in self._schedules:
-            loads, dealt = [0.0] * n_workers, [[] for _ in range(n_workers)]
+            loads = [0.0] * n_workers
+            dealt: list[list[int]] = [[] for _ in range(n_workers)]
             for task in np.argsort(-self.task_cost, kind="stable"):
                 worker = loads.index(min(loads))
                 dealt[worker].append(int(task))
@@ -326,5 +333,5 @@ class MeetInTheMiddle:
     def rounding_error(self, value: np.ndarray) -> float:
         """Bound on the rounding error of one sweep: all terms are sums of non-negative weights that add up to one."""
         terms = 2 * self.k + 2 * math.log2(1 + self.counts.shape[0]) + self.r_g.shape[0] + 8
-        scale = float(np.abs(value).max(initial=0.0) + np.abs(self.r_g).max() + np.abs(self.rewards).max() * 1.0)
+        scale = float(np.abs(value).max(initial=0.0) + np.abs(self.r_g).max() + np.abs(self.rewards).max())
         return terms * EPSILON * scale

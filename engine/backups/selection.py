@@ -141,11 +141,15 @@ def choose_exact(
 
     factors = None
     if by_law and method in (None, "symmetric-power"):
-        needed = 8 * n_c * (game.n_ag * game.n_sg + game.n_sl) + 2 * n_c * game.n_sl**2 + 8 * n_h * game.n_sg * 4 * game.n_sl**2
+        needed = (
+            8 * n_c * (game.n_ag * game.n_sg + game.n_sl)
+            + 2 * n_c * game.n_sl**2
+            + 8 * n_h * game.n_sg * 4 * game.n_sl**2
+        )
         if needed > memory_bytes:
             refusals.append(f"symmetric-power needs {readable_bytes(needed)}")
         else:
-            laws, rewards = next_state_laws(game.P_l, game.r_l, k, actions, local_policy)
+            laws, _ = next_state_laws(game.P_l, game.r_l, k, actions, local_policy)
             factors = Factorisation(laws, k)
             if factors.relative_error(k) > error:
                 refusals.append(f"symmetric-power amplifies rounding by {factors.rho:.3g} to the power {k}")

@@ -79,6 +79,8 @@ def exact_q(
     if actions in ("joint", "shared"):
         reward = np.tensordot(items, game.r_l[s_g], axes=2) / k
         return expect_at_counts(mixed, game.P_l[s_g], counts, actions) + reward
-    laws, rewards = next_state_laws(game.P_l[[s_g]], game.r_l[[s_g]], k, actions, None if local_policy is None else local_policy[[s_g]])
+    laws, rewards = next_state_laws(
+        game.P_l[[s_g]], game.r_l[[s_g]], k, actions, None if local_policy is None else local_policy[[s_g]]
+    )
     columns = [expect_at_counts(mixed, law[:, None, :], counts, "joint")[:, 0] for law in laws[0]]
     return np.stack(columns, axis=1) + (rewards[0] @ counts) / k

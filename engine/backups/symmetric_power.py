@@ -107,7 +107,7 @@ class SymmetricPower:
         self.n_sl = laws.shape[2]
         self.factors = factorisation or Factorisation(laws, k)
         self.rewards = np.ascontiguousarray(rewards / k)
-        n_c, n_ag = lattice_size(k, self.n_sl), r_g.shape[1]
+        n_c = lattice_size(k, self.n_sl)
         sizes = lattice_sizes(k, self.n_sl)
         self.counts = list_counts(k, self.n_sl)
         self.relabelled = np.empty((len(self.factors.order_list), n_c), dtype=np.int32)

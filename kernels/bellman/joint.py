@@ -35,12 +35,7 @@ def work_size(n_ag, task):
     """Doubles of scratch that one task needs."""
     stacked = n_ag * task[N_ROWS]
     columns = tile_columns(stacked)
-    return (
-        task[N_NEXT_FIRST] * task[N_NEXT_SECOND]
-        + stacked * task[N_NEXT_SECOND]
-        + stacked * columns
-        + columns
-    )
+    return task[N_NEXT_FIRST] * task[N_NEXT_SECOND] + stacked * task[N_NEXT_SECOND] + stacked * columns + columns
 
 
 @kernel
@@ -107,7 +102,11 @@ def back_up_task(mixed, task, laws, rewards, sum_rank, segments, work, out_value
     while segment < task[SEGMENT_STOP]:
         # One tile covers segments that are neighbours in the second group, and may cut the last one.
         last = segment
-        while last + 1 < task[SEGMENT_STOP] and segments[last + 1, 0] == segments[last, 1] and segments[last, 1] < position + columns:
+        while (
+            last + 1 < task[SEGMENT_STOP]
+            and segments[last + 1, 0] == segments[last, 1]
+            and segments[last, 1] < position + columns
+        ):
             last += 1
         width = min(columns, segments[last, 1] - position)
         begin = task[LAWS_SECOND] + position * n_second
@@ -117,7 +116,7 @@ def back_up_task(mixed, task, laws, rewards, sum_rank, segments, work, out_value
         max_rows(product, best)
         for j in range(width):
             best[j] += rewards[task[REWARDS_SECOND] + position + j]
-        j = np.int64(0)
+        j = 0
         while j < width:
             stop = min(width, segments[segment, 1] - position)
             for column in range(j, stop):
@@ -184,7 +183,9 @@ def fill_codes(counts, group, inside, n_options, out_code):
 
 
 @kernel
-def greedy_task(mixed, task, laws, rewards, sum_rank, segments, value, tie, counts, n_options, work, out_action, out_item):
+def greedy_task(
+    mixed, task, laws, rewards, sum_rank, segments, value, tie, counts, n_options, work, out_action, out_item
+):
     """Write the greedy joint action of every count vector of one task (see `greedy_joint`)."""
     n_ag, n_rows = mixed.shape[1], task[N_ROWS]
     n_second = task[N_NEXT_SECOND]
@@ -239,6 +240,17 @@ def greedy_joint(
         w = np.int64(worker)
         for t in range(w, tasks.shape[0], work.shape[0]):
             greedy_task(
-                mixed, tasks[t], laws, rewards, sum_rank, segments, value, tie, counts, n_options, work[w],
-                out_action, out_item,
+                mixed,
+                tasks[t],
+                laws,
+                rewards,
+                sum_rank,
+                segments,
+                value,
+                tie,
+                counts,
+                n_options,
+                work[w],
+                out_action,
+                out_item,
             )

@@ -17,7 +17,9 @@ from ..lattice import advance_counts, rank_counts
 
 
 @kernel
-def fold_items(expected, k, rewards, category_state, sizes, threshold, a_g, item_count, out_value, out_action, out_item):
+def fold_items(
+    expected, k, rewards, category_state, sizes, threshold, a_g, item_count, out_value, out_action, out_item
+):
     """Fold Q of one (a_g, choice) into the maximum, or record the first items that reach the threshold.
 
     Parameters

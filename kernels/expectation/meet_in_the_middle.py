@@ -44,7 +44,9 @@ def fill_block_starts(m, n_options, out_start):
 
 
 @kernel
-def fill_group_parents(m, sizes, n_options, row_offset, row_parent, row_action, start, start_below, out_parent, out_category):
+def fill_group_parents(
+    m, sizes, n_options, row_offset, row_parent, row_action, start, start_below, out_parent, out_category
+):
     """For every group action: the one with an agent less that it grows from, and that agent's (state, action).
 
     The agent taken away is in the first state that has any and plays the first action played there.

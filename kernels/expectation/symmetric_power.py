@@ -282,7 +282,11 @@ def move_within_rows(values, n_columns, table, row_start, row_counts, rows_by_le
         m = row_counts[rows_by_length[position], row_counts.shape[1] - 1]
         most = max(1, scratch.shape[0] // ((m + 1) * n_columns))
         stop = position + 1
-        while stop < rows_by_length.shape[0] and stop - position < most and row_counts[rows_by_length[stop], row_counts.shape[1] - 1] == m:
+        while (
+            stop < rows_by_length.shape[0]
+            and stop - position < most
+            and row_counts[rows_by_length[stop], row_counts.shape[1] - 1] == m
+        ):
             stop += 1
         width = (stop - position) * n_columns
         for line in range(stop - position):
@@ -303,7 +307,9 @@ def move_within_rows(values, n_columns, table, row_start, row_counts, rows_by_le
 
 
 @kernel
-def apply_moves(values, reversed_values, probability, reversed_rank, table, row_start, row_counts, lines, rows_by_length):
+def apply_moves(
+    values, reversed_values, probability, reversed_rank, table, row_start, row_counts, lines, rows_by_length
+):
     """Apply Sym^k(L U) to V by its moves: U's in place, then L's with the states reversed.
 
     Parameters
