@@ -21,7 +21,9 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest -q
 
 bench: $(VENV)/installed
-	$(BIN)/python -m pytest -q benchmarks --benchmark-only
+	mkdir -p .benchmarks
+	$(BIN)/python -m pytest -q benchmarks --benchmark-only --benchmark-json .benchmarks/last.json
+	$(BIN)/python benchmarks/table.py .benchmarks/last.json
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

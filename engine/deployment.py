@@ -10,7 +10,6 @@ from typing import Any
 
 import numba
 import numpy as np
-from scipy.special import stdtrit
 
 from ..kernels.rollout import Record, Schedule
 from ..kernels.streams import checked_seed
@@ -152,6 +151,9 @@ def _half_width(sample: np.ndarray) -> float:
     """Half width of the t interval of the mean of independent draws."""
     if sample.size < 2:
         return math.nan
+    # Imported here: it takes a tenth of a second, and most of what loads this module needs none of it.
+    from scipy.special import stdtrit
+
     quantile = stdtrit(sample.size - 1, (1.0 + CONFIDENCE) / 2.0)
     return float(quantile * sample.std(ddof=1) / math.sqrt(sample.size))
 

@@ -121,8 +121,8 @@ def add_titles(figure: Figure, title: str, below: str) -> None:
     room = "\n".join(title_lines + [" "] * len(below_lines))
     figure.suptitle(room, x=0.012, ha="left", fontsize=TITLE_PT, fontweight="bold", parse_math=False)
     below_title_in = 0.06 + len(title_lines) * 1.25 * TITLE_PT / 72
-    place = {"x": 0.012, "y": 1.0 - below_title_in / figure.get_figheight(), "ha": "left", "va": "top"}
-    figure.text(s="\n".join(below_lines), color="0.3", parse_math=False, **place)
+    y = 1.0 - below_title_in / figure.get_figheight()
+    figure.text(0.012, y, "\n".join(below_lines), ha="left", va="top", color="0.3", parse_math=False)
 
 
 def add_key_of_ks(figure: Figure, panels: list[Axes], ks: np.ndarray, colours: np.ndarray) -> None:

@@ -183,12 +183,12 @@ def _as_laws(name: str, value: Any, axes: tuple[str, ...], shape: tuple[int, ...
         found = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name}: found lists of unequal lengths, expected axes ({', '.join(axes)})") from None
+    if shape is not None and found.shape != shape:
+        raise ValueError(f"{name}: found shape {found.shape}, expected {shape} ({', '.join(axes)})")
     if found.dtype.kind not in "biuf" or found.ndim != len(axes) or found.size == 0:
         raise ValueError(
             f"{name}: found {found.dtype} of shape {found.shape}, expected probabilities with axes ({', '.join(axes)})"
         )
-    if shape is not None and found.shape != shape:
-        raise ValueError(f"{name}: found shape {found.shape}, expected {shape} ({', '.join(axes)})")
     laws = np.array(found, dtype=np.float64, order="C")
     sums = laws.sum(axis=-1)
     # Written so that NaN fails.

@@ -80,7 +80,7 @@ class CountSensitivity:
         share = 100 * self.share_of_global_states
         varies = f"the optimal global action varies with the counts in {share:.3g} % of the global states"
         found = varies if share > 0.0 else constant
-        optimum = f"the optimum of {self.initial_value:.6g}"
+        optimum = f"the {self.k}-agent optimum of {self.initial_value:.6g}"
         if self.count_blind is not None and self.blind_gap <= self.half_width + ROUNDING * abs(self.initial_value):
             return (
                 f"k hardly matters here: {found}, but from the initial law a policy that never looks at them attains "

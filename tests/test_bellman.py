@@ -55,8 +55,8 @@ def test_exact_backup_equals_enumeration(actions, method, tables, k, seed):
         backup = exact_backup(game, k, actions, method, policy)
     except TooLargeError as refusal:
         # The symmetric power has no stable moves for some matrices, and must say so.
-        assert method == "symmetric-power"
-        assert "amplifies" in str(refusal)
+        if method != "symmetric-power" or "amplifies" not in str(refusal):
+            raise
         return
     found = np.full_like(value, np.nan)
     backup.sweep(value, found)
@@ -144,11 +144,11 @@ def test_sampled_backup_is_the_mean_over_its_own_draws_and_tends_to_the_exact_on
         P_g=game.P_g, P_l=np.repeat(game.P_l[:, :, :1], 2, axis=2), r_g=game.r_g, r_l=game.r_l, gamma=game.gamma
     )
     off = make_listed(blind, k, actions, 4000, 11, policy, MEMORY)
-    assert any(
-        np.abs(off.q(value, s_g, c) - exact_q(game, k, actions, policy, value, s_g, counts[c], list_items(counts[c], 2, actions))).max()
-        > spread
-        for s_g, c in np.ndindex(*value.shape)
-    )  # fmt: skip
+    gaps = []
+    for s_g, c in np.ndindex(*value.shape):
+        exact = exact_q(game, k, actions, policy, value, s_g, counts[c], list_items(counts[c], 2, actions))
+        gaps.append(np.abs(off.q(value, s_g, c) - exact).max())
+    assert max(gaps) > spread
 
 
 def test_sampled_draws_depend_on_the_seed_alone(rng):

@@ -329,7 +329,7 @@ def test_following_the_majority_needs_the_counts():
     assert found.additive_residual == pytest.approx(1 / 3, abs=1e-6)
     assert found.relative_residual == pytest.approx((1 / 3) / (1.5 - 0.5), abs=1e-6)
     assert "varies with the counts in 100 % of the global states, and the value departs" in found.verdict
-    assert found.verdict.endswith("falls short of the optimum of 1.25 by 0.25.")
+    assert found.verdict.endswith("falls short of the 2-agent optimum of 1.25 by 0.25.")
 
 
 def test_with_one_agent_every_value_is_additive_and_the_verdict_does_not_dwell_on_it():

@@ -1,7 +1,7 @@
 """Executions of a subsample policy with n agents, step by step: lumped into counts, or agent by agent."""
 
-from .agents import AgentRecord, AgentRollout, advance_agent_run, place_agents
-from .counts import CountRollout, advance_count_run
+from .agents import AgentRecord, AgentRollout, advance_agent_runs, place_agents
+from .counts import CountRollout, advance_count_runs
 from .record import Record, Schedule
 from .start import draw_starts
 
@@ -11,8 +11,8 @@ __all__ = [
     "CountRollout",
     "Record",
     "Schedule",
-    "advance_agent_run",
-    "advance_count_run",
+    "advance_agent_runs",
+    "advance_count_runs",
     "draw_starts",
     "place_agents",
 ]

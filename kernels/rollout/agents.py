@@ -14,7 +14,7 @@ from ..compilation import kernel
 from ..draws import draw_categorical
 from ..lattice import rank_counts
 from ..streams import PURPOSE_INITIAL, PURPOSE_ROLLOUT, new_stream, next_below, seek
-from .record import next_weight, note_step, store_run
+from .record import next_weight, note_step, put_down_run, take_up_run
 
 
 class AgentRollout(NamedTuple):
@@ -37,30 +37,30 @@ class AgentRecord(NamedTuple):
 
 
 @kernel(nogil=True)
-def place_agents(i, seed, record, agent_record):
-    """Hand the states of a run's population out to its agents, in random order.
+def place_agents(seed, record, agent_record):
+    """Hand the states of every run's population out to its agents, in random order.
 
     Parameters
     ----------
-    i : int64   row of the records
     seed : uint64
     record : Record
-    agent_record : AgentRecord   row i of `state` is overwritten
+    agent_record : AgentRecord   `state` is overwritten
     """
-    state = agent_record.state[i]
-    agent = 0
-    for s in range(record.population.shape[1]):
-        for _ in range(record.population[i, s]):
-            state[agent] = s
-            agent += 1
     stream = new_stream(seed)
-    # Step 0 of this purpose drew the population.
-    seek(stream, PURPOSE_INITIAL, record.run[i], 1)
-    for last in range(state.shape[0] - 1, 0, -1):
-        other = next_below(last + 1, stream)
-        held = state[last]
-        state[last] = state[other]
-        state[other] = held
+    for i in range(record.run.shape[0]):
+        state = agent_record.state[i]
+        agent = 0
+        for s in range(record.population.shape[1]):
+            for _ in range(record.population[i, s]):
+                state[agent] = s
+                agent += 1
+        # Step 0 of this purpose drew the population.
+        seek(stream, PURPOSE_INITIAL, record.run[i], 1)
+        for last in range(state.shape[0] - 1, 0, -1):
+            other = next_below(last + 1, stream)
+            held = state[last]
+            state[last] = state[other]
+            state[other] = held
 
 
 @kernel(inline="always")
@@ -85,64 +85,71 @@ def _count_sample(pool, n_drawn, stream, picks, out_counts):
         pool[drawn] = s
 
 
+@kernel(inline="always")
+def _move_agents(s_g, k_local, rollout, sizes, stream, pool, picks, sample, state, out_next_state):
+    """Let every agent draw its sample, act and move; return the sum of their rewards."""
+    last = pool.shape[0] - 1
+    others = pool[:last]
+    total = 0.0
+    for agent in range(pool.shape[0]):
+        own = np.int64(state[agent])
+        # The last agent of the pool stands in for this one, who does not draw itself.
+        pool[agent] = pool[last]
+        _count_sample(others, k_local - 1, stream, picks, sample)
+        pool[agent] = own
+        sample[own] += 1
+        action = draw_categorical(rollout.local_action[s_g, own, rank_counts(sample, sizes)], stream)
+        total += rollout.r_l[s_g, own, action]
+        out_next_state[agent] = draw_categorical(rollout.P_l[s_g, own, action], stream)
+    return total
+
+
 @kernel(nogil=True, error_model="numpy")
-def advance_agent_run(
-    i, first_step, last_step, seed, k_global, k_local, gamma, rollout, schedule, record, agent_record
-):
-    """Advance one run, agent by agent. Stopping in between, or at another step, changes no bit.
+def advance_agent_runs(first_step, last_step, seed, k_global, k_local, gamma, rollout, schedule, record, agent_record):
+    """Advance runs agent by agent. Stopping in between, or in another place, changes no bit.
+
+    One thread; the interpreter's lock is let go, so that other threads can advance other runs.
 
     Parameters
     ----------
-    i : int64   row of the records that is changed
-    first_step, last_step : int64   the run stands before `first_step` and comes to stand before `last_step`
+    first_step, last_step : int64   the runs stand before `first_step` and come to stand before `last_step`
     seed : uint64
     k_global, k_local : int64   at most n
     gamma : float64
     rollout : AgentRollout
     schedule : Schedule
-    record : Record
-    agent_record : AgentRecord
+    record : Record              changed
+    agent_record : AgentRecord   changed
     """
-    state = agent_record.state[i]
-    n, n_states = state.shape[0], record.population.shape[1]
+    n, n_states = agent_record.state.shape[1], record.population.shape[1]
     stream = new_stream(seed)
     sizes = rollout.sizes.copy()
-    pool = state.copy()
-    others = pool[: n - 1]
+    pool = np.zeros(n, np.int32)
     picks = np.zeros(max(k_global, k_local), np.int64)
     sample = np.zeros(n_states, np.int64)
     next_state = np.zeros(n, np.int32)
-    population = record.population[i].copy()
-    action_uses = record.action_uses[i].copy()
-    population_sums = record.population_sums[i].copy()
-    s_g, weight, discounted = record.global_state[i], record.weight[i], record.discounted[i]
-    for step in range(first_step, last_step):
-        seek(stream, PURPOSE_ROLLOUT, record.run[i], step)
-        _count_sample(pool, k_global, stream, picks, sample)
-        a_g = np.int64(rollout.global_action[s_g, rank_counts(sample, sizes)])
-        local_reward = 0.0
+    for i in range(record.run.shape[0]):
+        s_g, population, weight, discounted, action_uses, population_sums = take_up_run(record, i)
+        state = agent_record.state[i]
         for agent in range(n):
-            own = np.int64(state[agent])
-            # The last agent of the pool stands in for this one, who does not draw itself.
-            pool[agent] = pool[n - 1]
-            _count_sample(others, k_local - 1, stream, picks, sample)
-            pool[agent] = own
-            sample[own] += 1
-            a = draw_categorical(rollout.local_action[s_g, own, rank_counts(sample, sizes)], stream)
-            local_reward += rollout.r_l[s_g, own, a]
-            next_state[agent] = draw_categorical(rollout.P_l[s_g, own, a], stream)
-        reward = rollout.r_g[s_g, a_g] + local_reward / n
-        discounted += weight * reward
-        weight = next_weight(weight, gamma)
-        if step % schedule.stride == 0:
-            for agent in range(agent_record.trace.shape[2]):
-                agent_record.trace[i, step // schedule.stride, agent] = state[agent]
-        note_step(record, i, step, schedule, s_g, a_g, population, reward, discounted, action_uses, population_sums)
-        s_g = draw_categorical(rollout.P_g[s_g, a_g], stream)
-        for s in range(n_states):
-            population[s] = 0
-        for agent in range(n):
-            state[agent] = next_state[agent]
-            pool[agent] = next_state[agent]
-            population[state[agent]] += 1
-    store_run(record, i, s_g, population, weight, discounted, action_uses, population_sums)
+            pool[agent] = state[agent]
+        for step in range(first_step, last_step):
+            seek(stream, PURPOSE_ROLLOUT, record.run[i], step)
+            _count_sample(pool, k_global, stream, picks, sample)
+            a_g = np.int64(rollout.global_action[s_g, rank_counts(sample, sizes)])
+            total = _move_agents(s_g, k_local, rollout, sizes, stream, pool, picks, sample, state, next_state)
+            reward = rollout.r_g[s_g, a_g] + total / n
+            discounted += weight * reward
+            weight = next_weight(weight, gamma)
+            if step % schedule.stride == 0:
+                for agent in range(agent_record.trace.shape[2]):
+                    agent_record.trace[i, step // schedule.stride, agent] = state[agent]
+            note_step(record, i, step, schedule, s_g, a_g, population, reward, discounted, action_uses, population_sums)
+            s_g = draw_categorical(rollout.P_g[s_g, a_g], stream)
+            for s in range(n_states):
+                population[s] = 0
+            for agent in range(n):
+                state[agent] = next_state[agent]
+                pool[agent] = next_state[agent]
+                population[state[agent]] += 1
+        put_down_run(record, i, s_g, population, weight, discounted, action_uses, population_sums)

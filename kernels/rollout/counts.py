@@ -15,7 +15,7 @@ from ..draws import draw_categorical, draw_multinomial, draw_multivariate_hyperg
 from ..execution import lumped_local_means, make_sample_scratch
 from ..lattice import rank_counts
 from ..streams import PURPOSE_ROLLOUT, new_stream, seek
-from .record import next_weight, note_step, store_run
+from .record import next_weight, note_step, put_down_run, take_up_run
 
 
 class CountRollout(NamedTuple):
@@ -79,13 +79,14 @@ def _look_up_means(tabulated, s_g, entry, out_means):
 
 
 @kernel(nogil=True, error_model="numpy")
-def advance_count_run(i, first_step, last_step, seed, n, k_global, gamma, drawn, rollout, space, schedule, record):
-    """Advance one run of the lumped law. Stopping in between, or at another step, changes no bit.
+def advance_count_runs(first_step, last_step, seed, n, k_global, gamma, drawn, rollout, space, schedule, record):
+    """Advance runs of the lumped law. Stopping in between, or in another place, changes no bit.
+
+    One thread; the interpreter's lock is let go, so that other threads can advance other runs.
 
     Parameters
     ----------
-    i : int64   row of the record that is changed
-    first_step, last_step : int64   the run stands before `first_step` and comes to stand before `last_step`
+    first_step, last_step : int64   the runs stand before `first_step` and come to stand before `last_step`
     seed : uint64
     n, k_global : int64   k_global <= n <= 2**30
     gamma : float64
@@ -93,7 +94,7 @@ def advance_count_run(i, first_step, last_step, seed, n, k_global, gamma, drawn,
     rollout : CountRollout
     space : SampleSpace   of Λ(k_local − 1, S), k_local <= n
     schedule : Schedule
-    record : Record
+    record : Record   changed
     """
     _, n_states, n_x, _ = rollout.rows.shape
     stream = new_stream(seed)
@@ -106,29 +107,29 @@ def advance_count_run(i, first_step, last_step, seed, n, k_global, gamma, drawn,
     arrivals = np.zeros(n_states, np.int64)
     next_population = np.zeros(n_states, np.int64)
     actions = np.zeros(n_x, np.int64)
-    population = record.population[i].copy()
-    action_uses = record.action_uses[i].copy()
-    population_sums = record.population_sums[i].copy()
-    s_g, weight, discounted = record.global_state[i], record.weight[i], record.discounted[i]
     n_entries = rollout.tabulated.shape[1]
-    for step in range(first_step, last_step):
-        seek(stream, PURPOSE_ROLLOUT, record.run[i], step)
-        draw_multivariate_hypergeometric(population, k_global, stream, sample)
-        a_g = np.int64(rollout.global_action[s_g, rank_counts(sample, sizes)])
-        if n_entries == 0:
-            lumped_local_means(rollout.rows, s_g, population, space, scratch, means)
-        else:
-            entry = rank_counts(population, sizes) if n_entries > 1 else np.int64(0)
-            _look_up_means(rollout.tabulated, s_g, entry, means)
-        if drawn:
-            total = _move_by_action(means, P_l[s_g], r_l[s_g], population, stream, actions, arrivals, next_population)
-        else:
-            total = _move_by_mean(means, population, stream, arrivals, next_population)
-        reward = rollout.r_g[s_g, a_g] + total / n
-        discounted += weight * reward
-        weight = next_weight(weight, gamma)
-        note_step(record, i, step, schedule, s_g, a_g, population, reward, discounted, action_uses, population_sums)
-        s_g = draw_categorical(rollout.P_g[s_g, a_g], stream)
-        for s in range(n_states):
-            population[s] = next_population[s]
-    store_run(record, i, s_g, population, weight, discounted, action_uses, population_sums)
+    for i in range(record.run.shape[0]):
+        s_g, population, weight, discounted, action_uses, population_sums = take_up_run(record, i)
+        for step in range(first_step, last_step):
+            seek(stream, PURPOSE_ROLLOUT, record.run[i], step)
+            draw_multivariate_hypergeometric(population, k_global, stream, sample)
+            a_g = np.int64(rollout.global_action[s_g, rank_counts(sample, sizes)])
+            if n_entries == 0:
+                lumped_local_means(rollout.rows, s_g, population, space, scratch, means)
+            else:
+                entry = rank_counts(population, sizes) if n_entries > 1 else np.int64(0)
+                _look_up_means(rollout.tabulated, s_g, entry, means)
+            if drawn:
+                total = _move_by_action(
+                    means, P_l[s_g], r_l[s_g], population, stream, actions, arrivals, next_population
+                )
+            else:
+                total = _move_by_mean(means, population, stream, arrivals, next_population)
+            reward = rollout.r_g[s_g, a_g] + total / n
+            discounted += weight * reward
+            weight = next_weight(weight, gamma)
+            note_step(record, i, step, schedule, s_g, a_g, population, reward, discounted, action_uses, population_sums)
+            s_g = draw_categorical(rollout.P_g[s_g, a_g], stream)
+            for s in range(n_states):
+                population[s] = next_population[s]
+        put_down_run(record, i, s_g, population, weight, discounted, action_uses, population_sums)

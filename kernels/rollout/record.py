@@ -42,9 +42,6 @@ class Record(NamedTuple):
 def note_step(record, i, step, schedule, s_g, a_g, population, reward, discounted, action_uses, population_sums):
     """Enter one step, seen from the state before it. `discounted` already contains its reward.
 
-    The last two arguments are this run's own rows: while it advances they are kept apart from the record, where another
-    thread's row can be on the same cache line.
-
     Parameters
     ----------
     record : Record       row i is changed: trace and batches
@@ -79,10 +76,26 @@ def next_weight(weight, gamma):
 
 
 @kernel(inline="always")
-def store_run(record, i, s_g, population, weight, discounted, action_uses, population_sums):
+def take_up_run(record, i):
+    """The state and the sums that a run carries along: s_g, population, weight, discounted, action_uses, population_sums.
+
+    Arrays are copies: in the record, another thread's row can be on the same cache line.
+    """
+    return (
+        record.global_state[i],
+        record.population[i].copy(),
+        record.weight[i],
+        record.discounted[i],
+        record.action_uses[i].copy(),
+        record.population_sums[i].copy(),
+    )
+
+
+@kernel(inline="always")
+def put_down_run(record, i, s_g, population, weight, discounted, action_uses, population_sums):
     """Put what a run carried along back into row i of its record."""
     record.global_state[i], record.weight[i], record.discounted[i] = s_g, weight, discounted
-    # Loops: an assignment of arrays would compile the text of its shape error, which takes a second.
+    # Loops: an assignment of arrays would compile the text of its shape error, which takes seconds.
     for s in range(population.shape[0]):
         record.population[i, s] = population[s]
         record.population_sums[i, s] = population_sums[s]

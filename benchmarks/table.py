@@ -1,0 +1,73 @@
+"""Print the README's table from a pytest-benchmark report.
+
+Usage: python benchmarks/table.py REPORT.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+
+def seconds(value: float) -> str:
+    """A time with three digits and a fitting unit."""
+    if value < 1e-3:
+        return f"{1e6 * value:.3g} µs"
+    return f"{1e3 * value:.3g} ms" if value < 1.0 else f"{value:.3g} s"
+
+
+def rows(report: dict) -> list[tuple[str, str, str]]:
+    """What was measured, its median, and what it is compared with in the same run."""
+    medians = {b["name"]: b["stats"]["median"] for b in report["benchmarks"]}
+    extra = {b["name"]: b["extra_info"] for b in report["benchmarks"]}
+    table = []
+    for k in (14, 20):
+        for game in ("formation", "dense"):
+            name = f"test_joint_sweep_against_bare_products[{game}-{k}]"
+            if name in medians:
+                bare, joint = extra[name]["bare_products_s"], extra[name]["joint_actions"]
+                what = f"exact joint sweep, `{game}`, k = {k}: {joint:,} joint actions × {extra[name]['pairs']}, one core"
+                table.append((what, seconds(medians[name]), f"{medians[name] / bare:.2f} × its bare matrix products"))
+    for k in (30, 50):
+        name = f"test_fixed_sweep_on_all_cores[{k}]"
+        if name in medians:
+            what = f"exact fixed-policy sweep, `robots`, k = {k}: {extra[name]['count_vectors']:,} count vectors × 25"
+            table.append((what, seconds(medians[name]), "all cores"))
+    slow, quick = (f"test_fixed_sweep_against_the_recursion[{m}]" for m in ("recursion", "symmetric power"))
+    if slow in medians and quick in medians:
+        table.append(("the same, k = 10, one core", seconds(medians[quick]), f"recursion: {medians[slow] / medians[quick]:.1f} ×"))
+    for game in ("formation", "dense"):
+        for n in (14, 10**3, 10**6, 10**9):
+            name = f"test_million_steps[{game}-{n}]"
+            if name in medians:
+                against = ""
+                if "numpy_agents_steps_per_s" in extra[name]:
+                    ratio = extra[name]["steps"] / medians[name] / extra[name]["numpy_agents_steps_per_s"]
+                    against = f"{ratio:,.0f} × a NumPy simulation of the agents"
+                what = f"a million steps, `{game}`, policy of k = 8, n = {n:,}, one core"
+                table.append((what, seconds(medians[name]), against))
+    named = {
+        "test_authors_experiment": "the authors' experiment: `formation`, n = 14, k = 2 … 14, 20 runs × 200 steps, figures",
+        "test_start_up_of_a_second_solve": "`kofn solve formation -k 2`, kernels in the cache",
+        "test_compilation_of_a_first_solve": "the same, nothing compiled yet",
+        "test_import": "`import kofn`",
+        "test_help[command0]": "`kofn --help`",
+    }
+    table += [(what, seconds(medians[name]), "whole process") for name, what in named.items() if name in medians]
+    name = "test_memory_of_a_large_joint_solve"
+    if name in medians:
+        table.append(("peak memory of `kofn solve formation -k 20`", f"{extra[name]['peak_bytes'] / 1e6:.0f} MB", seconds(medians[name])))
+    return table
+
+
+def main() -> None:
+    """Print the table."""
+    report = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    print("| what | median | |\n|---|---|---|")
+    for row in rows(report):
+        print("| " + " | ".join(row) + " |")
+
+
+if __name__ == "__main__":
+    main()
