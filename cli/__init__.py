@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import click
 
 from .. import __version__
@@ -22,6 +25,9 @@ def main() -> None:
         kofn solve formation -k 8 -o formation-k8.h5
         kofn deploy formation-k8.h5 -n 1000 --steps 1e6
     """
+    # A name that the terminal has no letters for must not end a command that did its work.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 for command in (games, solve, deploy, study, inspect):

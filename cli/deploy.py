@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -79,6 +80,7 @@ def deploy(
     from ..engine.solve import Interrupted
 
     if output is not None:
+        options.check_is_no_input(output, file)
         check_writable(output, overwrite=force)
     solution = read_any_solution(file)
     game = solution.game
@@ -141,5 +143,5 @@ def _shares(shares):
 
 
 def _finite(value):
-    """JSON has no NaN: an interval that cannot be given is null."""
-    return None if isinstance(value, float) and value != value else value
+    """JSON has no NaN and no infinity: an interval that cannot be given is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,17 +15,31 @@ class KofnCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (ValueError, OSError, RuntimeError, MemoryError) as error:
-            if isinstance(error, BrokenPipeError):
-                # The reader of stdout left, as `head` does: nothing to report.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                ctx.exit(1)
-            raise click.ClickException(one_line(error)) from error
+        except (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError) as error:
+            message = one_line(error)
+            if isinstance(error, OSError) and not _stdout_takes_what_it_got():
+                if isinstance(error, BrokenPipeError):
+                    # The reader of stdout left, as `head` does: nothing to report.
+                    ctx.exit(1)
+                message = f"stdout: {error.strerror}"
+            raise click.ClickException(message) from error
 
 
 def one_line(error: BaseException) -> str:
     """The message of an error on one line."""
     if isinstance(error, MemoryError):
         return "memory: this needs more than the machine has; lower k or n"
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _stdout_takes_what_it_got() -> bool:
+    """Whether stdout can be written; if not, the rest goes nowhere, as it would fail once more at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True

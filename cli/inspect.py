@@ -18,7 +18,7 @@ from .errors import KofnCommand
 )  # fmt: skip
 @options.as_json
 def inspect(file, states, as_json):
-    """Tell what FILE is: a solution, a deployment, a study, a cell, a checkpoint or a game.
+    """Tell what FILE is: a solution, a deployment, a study, a cell or a checkpoint.
 
     \b
     Example:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import click
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def _shortened(value: Any) -> str:
+    """A value as it was typed, cut to a readable length."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 class Bytes(click.ParamType):
@@ -19,10 +28,12 @@ class Bytes(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", value)
-        if match is None or match[2].upper() not in _UNITS:
-            self.fail(f"found {value!r}, expected a number with a unit such as 4GB or 512MiB", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].upper()])
+        match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*(?:e[0-9]+)?|\.[0-9]+)\s*([A-Za-z]*)\s*", value)
+        number = math.inf if match is None else float(match[1]) * _UNITS.get(match[2].upper(), math.inf)
+        # Zero with an unknown unit is no number.
+        if not math.isfinite(number):
+            self.fail(f"found {_shortened(value)}, expected a number with a unit such as 4GB or 512MiB", param, ctx)
+        return int(number)
 
 
 class WholeNumber(click.ParamType):
@@ -34,19 +45,37 @@ class WholeNumber(click.ParamType):
         self.minimum, self.maximum = minimum, maximum
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        number = value
-        if isinstance(value, str):
-            try:
-                number = int(value) if not re.search(r"[eE.]", value) else float(value)
-                if number != int(number):
-                    raise ValueError
-                number = int(number)
-            except (ValueError, OverflowError):
-                self.fail(f"found {value!r}, expected a whole number", param, ctx)
-        if not self.minimum <= number <= self.maximum:
-            upper = f" and at most {self.maximum}" if self.maximum < 2**63 - 1 else ""
-            self.fail(f"found {number}, expected at least {self.minimum}{upper}", param, ctx)
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            number = Decimal("nan")
+        if not number.is_finite() or number != number.to_integral_value():
+            self.fail(f"found {_shortened(value)}, expected a whole number", param, ctx)
+        if number < self.minimum:
+            self.fail(f"found {_shortened(value)}, expected at least {self.minimum}", param, ctx)
+        if number > self.maximum:
+            self.fail(f"found {_shortened(value)}, expected at most {self.maximum}", param, ctx)
         return int(number)
+
+
+class PositiveNumber(click.ParamType):
+    """A finite number above zero, or at least zero."""
+
+    name = "number"
+
+    def __init__(self, zero: bool = False):
+        self.zero = zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        # Written so that NaN fails.
+        if not (0.0 < number < math.inf or (self.zero and number == 0.0)):
+            expected = "a finite number of at least 0" if self.zero else "a finite number above 0"
+            self.fail(f"found {_shortened(value)}, expected {expected}", param, ctx)
+        return number
 
 
 class KList(click.ParamType):
@@ -61,7 +90,9 @@ class KList(click.ParamType):
         for part in value.split(","):
             match = re.fullmatch(r"\s*(\d{1,9})(?::(\d{1,9})(?::(\d{1,9}))?)?\s*", part)
             if match is None:
-                self.fail(f"found {value!r}, expected sample sizes such as 8, 1:20, 2:14:4 or 1:5,10", param, ctx)
+                self.fail(
+                    f"found {_shortened(value)}, expected sample sizes such as 8, 1:20, 2:14:4 or 1:5,10", param, ctx
+                )
             first = int(match[1])
             last = int(match[2]) if match[2] else first
             step = int(match[3]) if match[3] else 1
@@ -100,7 +131,7 @@ samples = click.option(
 )
 tol = click.option(
     "--tol",
-    type=click.FloatRange(min=0, min_open=True),
+    type=PositiveNumber(),
     default=1e-6,
     show_default=True,
     help="Certified width, in reward.",
@@ -117,6 +148,15 @@ def use_threads(count: int | None) -> None:
         import numba
 
         numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+
+
+def check_is_no_input(output: Path, *inputs: str | Path | None) -> None:
+    """Refuse to write to a file that the command reads, also with --force."""
+    for given in inputs:
+        if given is not None and os.path.exists(given) and os.path.exists(output) and os.path.samefile(given, output):
+            raise click.UsageError(
+                f"--output {click.format_filename(output)} is what the command reads, expected another file"
+            )
 
 
 def class_of_actions(actions: str | None, local_policy: str | None) -> str:

@@ -21,8 +21,9 @@ class ProgressLine:
     """
 
     def __init__(self, quiet: bool = False):
-        self._quiet = quiet
-        self._terminal = sys.stderr.isatty()
+        # Without a stderr, as after 2>&-, there is nobody to tell.
+        self._quiet = quiet or sys.stderr is None
+        self._terminal = not self._quiet and sys.stderr.isatty()
         self._interval = TERMINAL_INTERVAL_S if self._terminal else LOG_INTERVAL_S
         self._last = time.monotonic() if not self._terminal else -math.inf
         self._width = 0
@@ -34,16 +35,23 @@ class ProgressLine:
             return
         self._last = now
         if self._terminal:
-            click.echo("\r" + text.ljust(self._width), err=True, nl=False)
+            self._write("\r" + text.ljust(self._width))
             self._width = len(text)
         else:
-            click.echo(text, err=True)
+            self._write(text + "\n")
 
     def close(self) -> None:
         """End a rewritten line."""
         if self._terminal and self._width:
-            click.echo("", err=True)
+            self._write("\n")
             self._width = 0
+
+    def _write(self, text: str) -> None:
+        try:
+            click.echo(text, err=True, nl=False)
+        except OSError:
+            # Who read the progress has left; the work goes on.
+            self._quiet = True
 
 
 def readable_seconds(seconds: float) -> str:

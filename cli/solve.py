@@ -30,11 +30,11 @@ from .signals import stop_on_signals
 @options.memory
 @options.threads
 @click.option(
-    "--checkpoint-every", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
+    "--checkpoint-every", type=options.PositiveNumber(zero=True), default=60.0, show_default=True, metavar="SECONDS",
     help="Time between checkpoints; 0 is after every sweep.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Continue from OUTPUT.checkpoint, if there is one.")
-@click.option("--store-q/--no-store-q", default=None, help="Store the Q-table.  [default: if it takes at most 64 MB]")
+@click.option("--store-q/--no-store-q", default=None, help="Store the Q-table.  [default: if it takes at most 64 MB and 2000 states]")
 @options.force
 @options.quiet
 def solve(
@@ -57,10 +57,12 @@ def solve(
     from ..engine.solution_files import write_solution
     from ..engine.solve import solve as solve_game
 
+    options.check_is_no_input(output, game, local_policy)
     check_writable(output, overwrite=force)
     checkpoint = Path(f"{output}.checkpoint")
     if checkpoint.exists() and not (resume or force):
         raise KofnFileError(f"{checkpoint}: exists already, expected --resume to continue or --force to start anew")
+    check_writable(checkpoint, overwrite=True)
     loaded = load_game(game)
     policy = None if local_policy is None else load_local_policy(local_policy, loaded)
     options.use_threads(threads)
@@ -85,7 +87,9 @@ def solve(
         finally:
             line.close()
         write_solution(output, solution, store_q=store_q, overwrite=force)
-    checkpoint.unlink(missing_ok=True)
+    # A kill in the middle of writing a checkpoint leaves a part.
+    for leftover in (checkpoint, Path(f"{checkpoint}.partial")):
+        leftover.unlink(missing_ok=True)
     click.echo(f"game        {loaded.name}, k = {k}, {actions} actions, {expectation} expectation ({solution.method})")
     click.echo(
         f"value       {solution.initial_value:.9g} from the initial law, certified to ± {solution.half_width:.2g}"

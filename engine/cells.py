@@ -57,12 +57,13 @@ def check_cell(path: Path, cell: Cell) -> bool:
         return False
     with open_checked(path, FORMAT) as file:
         found = read_config(file)["cell"]
-    expected = json.loads(json.dumps(cell.identity))
-    for key, value in expected.items():
-        if found.get(key) != value:
-            raise KofnFileError(
-                f"{path}: cell of another study, {key} is {found.get(key)}, expected {value}; take another folder, or --force"
-            )
+        expected = json.loads(json.dumps(cell.identity))
+        for key, value in expected.items():
+            if found.get(key) != value:
+                raise KofnFileError(
+                    f"{path}: cell of another study, {key} is {found.get(key)}, expected {value}; "
+                    "take another folder, or --force"
+                )
     return True
 
 
@@ -73,7 +74,7 @@ def run_cell(path: Path, cell: Cell, should_stop: Callable[[], bool], *, checkpo
     ------
     Interrupted    `should_stop` said so; the checkpoint is on disk
     """
-    checkpoint = path.with_name(path.name + ".checkpoint")
+    checkpoint = _checkpoint_of(path)
     solution = solve(
         cell.game, cell.k, cell.actions, cell.expectation, cell.tol, local_policy=cell.local_policy,
         samples=max(1, cell.samples), seed=cell.seed, memory_bytes=cell.memory_bytes, checkpoint=checkpoint,
@@ -89,7 +90,18 @@ def run_cell(path: Path, cell: Cell, should_stop: Callable[[], bool], *, checkpo
         memory_bytes=cell.memory_bytes, progress=stop_if_asked,
     )  # fmt: skip
     write_cell(path, cell, solution, deployment)
-    checkpoint.unlink(missing_ok=True)
+    remove_checkpoint(path)
+
+
+def _checkpoint_of(path: Path) -> Path:
+    return path.with_name(path.name + ".checkpoint")
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove the checkpoint of a cell, and what a kill in the middle of writing one left."""
+    checkpoint = _checkpoint_of(path)
+    for file in (checkpoint, checkpoint.with_name(checkpoint.name + ".partial")):
+        file.unlink(missing_ok=True)
 
 
 def write_cell(path: Path, cell: Cell, solution: Solution, deployment: Deployment) -> None:

@@ -16,6 +16,7 @@ from .files import (
     KofnFileError,
     create_array,
     open_checked,
+    read_array,
     read_config,
     read_text,
     write_atomically,
@@ -65,9 +66,9 @@ def read_checkpoint(path: str | Path, identity: Mapping[str, Any], shape: tuple[
                 raise KofnFileError(
                     f"{path}: checkpoint of another solve, {key} is {_short(found.get(key))}, expected {_short(expected.get(key))}"
                 )
-        value = file["value"][...]
-        widths = [float(w) for w in file["widths"][...]]
-        if value.shape != shape or value.dtype != np.float64 or digest_of(value) != read_text(file, "value_digest"):
+        value = read_array(file, "value", np.float64, shape)
+        widths = [float(w) for w in read_array(file, "widths", np.float64)]
+        if digest_of(value) != read_text(file, "value_digest") or not np.isfinite(value).all():
             raise KofnFileError(f"{path}: damaged checkpoint, its value does not match its digest")
         return Checkpoint(identity=identity, value=value, widths=widths, elapsed_s=float(file.attrs["elapsed_s"]))
 

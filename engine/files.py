@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
+import fcntl
+import io
 import json
 import os
+import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,20 +20,24 @@ import numpy as np
 
 FORMAT_VERSION = 1
 
-
 MAX_TEXT_BYTES = 60_000
+
+MAX_COMPRESSION = 1000
+"""A file that was packed again by another tool may be so much smaller than its arrays; what claims more is damaged."""
 
 
 class KofnFileError(OSError):
     """A file that cannot be read or written; the message is one line that names it."""
 
 
-def _reason(error: BaseException) -> str:
-    """The first line of an error, without the library's inner monologue."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if isinstance(error, OSError) and error.strerror and error.errno:
-        text = error.strerror
-    return text
+def reason_of(error: BaseException) -> str:
+    """What an error says, on one line and without the library's inner monologue."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    # The text of a KeyError has quotes around it.
+    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    wrapped = re.fullmatch(r"(?:Unable to|Can't) [a-z ]+ \((.+)\)", text)
+    return (wrapped[1] if wrapped else text)[:300] or type(error).__name__
 
 
 def write_atomically(path: str | Path, fill: Callable[[h5py.File], None], *, overwrite: bool = False) -> None:
@@ -36,7 +45,7 @@ def write_atomically(path: str | Path, fill: Callable[[h5py.File], None], *, ove
 
     Parameters
     ----------
-    path : path of the file
+    path : path of the file; what a link points to is replaced, and the link stays
     fill : function of the open file
     overwrite : bool    whether an existing file may be replaced
 
@@ -45,70 +54,158 @@ def write_atomically(path: str | Path, fill: Callable[[h5py.File], None], *, ove
     KofnFileError
         The file exists, or cannot be written (the partial file is removed).
     """
-    path = Path(path)
-    if not overwrite and path.exists():
-        raise KofnFileError(f"{path}: exists already, expected a new file (or --force)")
-    partial = path.with_name(path.name + ".partial")
-    try:
-        # The latest layout checksums the metadata as well: a flipped bit in an attribute is noticed.
-        with h5py.File(partial, "w", libver="latest") as file:
-            fill(file)
-            file.flush()
-        with open(partial, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(partial, path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
-        # RuntimeError: what h5py makes of a full disk when it closes the file.
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        if isinstance(error, KofnFileError):
-            raise
-        raise KofnFileError(f"{path}: cannot be written ({_reason(error)})") from error
+    target = _target(path, overwrite)
+    with _partial_file(path, target) as handle:
+        disk = _Disk(handle)
+        try:
+            # The latest layout checksums the metadata as well: a flipped bit in an attribute is noticed.
+            with h5py.File(disk, "w", libver="latest") as file:
+                fill(file)
+        finally:
+            disk.report()
 
 
 def write_bytes_atomically(path: str | Path, data: bytes) -> None:
     """Write a file of bytes so that a reader sees the old file or the new one."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(partial, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise KofnFileError(f"{path}: cannot be written ({_reason(error)})") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder or Path("."), os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    target = _target(path, overwrite=True)
+    with _partial_file(path, target) as handle:
+        disk = _Disk(handle)
+        disk.write(memoryview(data))
+        disk.report()
 
 
 def check_writable(path: str | Path, *, overwrite: bool = False) -> None:
     """Refuse at once a path that could not be written at the end of long work."""
-    path = Path(path)
-    if not overwrite and path.exists():
-        raise KofnFileError(f"{path}: exists already, expected a new file (or --force)")
-    if path.is_dir():
-        raise KofnFileError(f"{path}: is a folder, expected a file")
-    folder = path.parent if str(path.parent) else Path(".")
-    if not folder.is_dir():
-        raise KofnFileError(f"{folder}: no such folder, expected one to write {path.name} into")
-    probe = path.with_name(path.name + ".partial")
+    target = _target(path, overwrite)
+    if not target.parent.is_dir():
+        folder = target.parent if os.path.islink(path) else Path(path).parent
+        raise KofnFileError(f"{path}: cannot be written (no folder {folder})")
+    partial = _partial_of(target)
+    if os.path.lexists(partial) and (os.path.islink(partial) or not os.path.isfile(partial)):
+        raise KofnFileError(f"{path}: cannot be written ({partial} is in the way)")
     try:
-        with open(probe, "ab"):
-            pass
-        probe.unlink()
+        if len(os.fsencode(partial.name)) > os.statvfs(target.parent).f_namemax:
+            raise OSError(errno.ENAMETOOLONG, "")
+        # Of a name of its own: the partial file may be one that another process is writing now.
+        tempfile.TemporaryFile(dir=target.parent).close()
     except OSError as error:
-        raise KofnFileError(f"{path}: cannot be written ({_reason(error)})") from error
+        raise KofnFileError(f"{path}: cannot be written ({reason_of(error)})") from error
+
+
+def _target(path: str | Path, overwrite: bool) -> Path:
+    """The file to write, with links followed; KofnFileError if what is there may not be replaced."""
+    if os.path.isdir(path):
+        raise KofnFileError(f"{path}: is a folder, expected a file")
+    if os.path.exists(path):
+        if not overwrite:
+            raise KofnFileError(f"{path}: exists already, expected a new file (or --force)")
+        # A rename would put a file in the place of a device such as /dev/null.
+        if not os.path.isfile(path):
+            raise KofnFileError(f"{path}: is a device or a pipe, expected a file")
+    return Path(os.path.realpath(path))
+
+
+def _partial_of(target: Path) -> Path:
+    return target.with_name(target.name + ".partial")
+
+
+@contextlib.contextmanager
+def _partial_file(path: str | Path, target: Path) -> Iterator[io.FileIO]:
+    """Give an empty file beside the target, and put it in the target's place at the end.
+
+    Whatever goes wrong, it is removed; what the system refuses is a KofnFileError.
+    """
+    partial = _partial_of(target)
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with open(os.open(partial, flags, 0o666), "r+b", buffering=0) as handle:
+            if not _is_locked(handle) or not os.path.samestat(os.fstat(handle.fileno()), os.stat(partial)):
+                raise KofnFileError(f"{path}: cannot be written (another process is writing it)")
+            try:
+                handle.truncate(0)
+                yield handle
+                os.fsync(handle.fileno())
+                os.replace(partial, target)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    partial.unlink()
+                raise
+    except KofnFileError:
+        raise
+    except OSError as error:
+        raise KofnFileError(f"{path}: cannot be written ({reason_of(error)})") from error
+    _sync_folder(target.parent)
+
+
+def _is_locked(handle: io.FileIO) -> bool:
+    """Lock a file; False if another process has it. Some network file systems have no locks, and do without."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+class _Disk(io.RawIOBase):
+    """A file as HDF5 wants it, one that never fails: the library crashes the process if it meets a full disk.
+
+    The first error is kept for `report`; what comes after it goes nowhere.
+    """
+
+    def __init__(self, handle: io.FileIO):
+        super().__init__()
+        self._handle = handle
+        self._error: BaseException | None = None
+
+    def report(self) -> None:
+        """Raise the error that was kept."""
+        if self._error is not None:
+            raise self._error
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._handle.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._handle.tell()
+
+    def readinto(self, out_bytes: Any, /) -> int | None:
+        return self._handle.readinto(out_bytes)
+
+    def write(self, data: Any, /) -> int:
+        self._attempt(self._write_all, data)
+        return len(data)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        self._attempt(self._handle.truncate, size)
+        return size or 0
+
+    def flush(self) -> None:
+        pass
+
+    def _write_all(self, data: memoryview) -> None:
+        written = 0
+        while written < len(data):
+            written += self._handle.write(data[written:])
+
+    def _attempt(self, function: Callable[[Any], Any], argument: Any) -> None:
+        if self._error is None:
+            try:
+                function(argument)
+            # An interrupt as well: it would reach the library as a failed write.
+            except BaseException as error:
+                self._error = error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last. Some network file systems cannot, and the file is there all the same."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_root(file: h5py.File, file_format: str, config: Mapping[str, Any], seed: int | None, version: str) -> None:
@@ -203,22 +300,56 @@ def open_checked(path: str | Path, *formats: str) -> Iterator[h5py.File]:
     path : path of the file
     formats : the values of the root attribute `format` that will do
     """
-    path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise KofnFileError(f"{path}: no such file")
+    # Opening a pipe would wait for a writer.
+    if not os.path.isfile(path):
+        raise KofnFileError(f"{path}: is no regular file, expected {_one_of(formats)}")
     try:
         with h5py.File(path, "r") as file:
             found = read_text(file, "format", default="none")
             if found not in formats:
-                raise KofnFileError(f"{path}: format {found!r}, expected {' or '.join(map(repr, formats))}")
+                raise KofnFileError(f"{path}: format {found!r}, expected {_one_of(formats)}")
             version = file.attrs.get("format_version")
-            if version != FORMAT_VERSION:
+            if not is_current_version(version):
                 raise KofnFileError(f"{path}: format version {version}, expected {FORMAT_VERSION}")
             yield file
     except KofnFileError:
         raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise KofnFileError(f"{path}: damaged or not a kofn file ({_reason(error)})") from error
+    # Damage shows as almost any exception of h5py and of those who take its values for what they should be.
+    except (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise KofnFileError(f"{path}: damaged or not a kofn file ({reason_of(error)})") from error
+
+
+def is_current_version(version: Any) -> bool:
+    """Whether a root attribute `format_version` is the one that this code writes and reads."""
+    return np.ndim(version) == 0 and isinstance(version, (int, np.integer)) and version == FORMAT_VERSION
+
+
+def _one_of(formats: tuple[str, ...]) -> str:
+    return " or ".join(", ".join(map(repr, part)) for part in (formats[:-1], formats[-1:]) if part)
+
+
+def read_array(group: h5py.Group, name: str, dtype: Any = None, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Read an array, after a look at its type and size: a wrong shape must not ask for terabytes.
+
+    Parameters
+    ----------
+    dtype, shape : what it must have; None will take any
+
+    Raises
+    ------
+    ValueError, KeyError
+    """
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"{name} is no array")
+    if dtype not in (None, dataset.dtype) or shape not in (None, dataset.shape):
+        expected = " of shape ".join(str(x) for x in (dtype and np.dtype(dtype), shape) if x is not None)
+        raise ValueError(f"{name} is {dataset.dtype} of shape {dataset.shape}, expected {expected}")
+    if dataset.nbytes > MAX_COMPRESSION * dataset.id.get_storage_size():
+        raise ValueError(f"{name} of shape {dataset.shape} has {dataset.id.get_storage_size()} bytes in the file")
+    return dataset[...]
 
 
 def read_config(file: h5py.File) -> dict[str, Any]:

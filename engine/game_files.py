@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib.resources
 import json
+import keyword
 import os
 import tomllib
 from collections.abc import Callable, Collection, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 
 import h5py
 
+from .files import FORMAT_VERSION, is_current_version, reason_of
 from .game import FUNCTION_TABLES, GLOBAL_ARGUMENTS, LOCAL_ARGUMENTS, Game, Labels, positive_integer, tabulate_functions
 from .game_tables import read_game_tables, write_game_tables
 from .program import Program
@@ -28,6 +30,12 @@ MAX_RANGE = 100_000
 
 MAX_TABULATION_STEPS = 300_000_000
 """Interpreter steps that the functions of one file may take together, some minutes of work."""
+
+MAX_FILE_BYTES = 64_000_000
+"""A game as text may not be longer."""
+
+MAX_NAME, MAX_DESCRIPTION = 1000, 10_000
+"""Characters of the name of a game or of a label, and of a description."""
 
 _SOURCES = ("functions", "tables")
 
@@ -73,8 +81,10 @@ def load_game(name_or_path: str | os.PathLike[str]) -> Game:
     try:
         if suffix in (".h5", ".hdf5"):
             return _from_hdf5(path)
-        content = path.read_bytes()
-        return _from_toml(content, path.stem) if suffix == ".toml" else _from_json(content, path.stem)
+        content = _content_of(path)
+        # A file name may hold bytes that are no text.
+        stem = "".join(c if c.isprintable() else "?" for c in path.stem)
+        return _from_toml(content, stem) if suffix == ".toml" else _from_json(content, stem)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read, {error.strerror or error}; expected a game file") from None
     except RecursionError:
@@ -105,7 +115,7 @@ def load_settings(path: str | os.PathLike[str]) -> dict[str, int | float]:
     if path.suffix.lower() != ".json":
         return {}
     try:
-        simulation = _section(_parsed_json(path.read_bytes()), "simulation")
+        simulation = _section(_parsed_json(_content_of(path)), "simulation")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read, {error.strerror or error}; expected a game file") from None
     except ValueError as error:
@@ -126,19 +136,34 @@ def _unknown_game(name: str) -> str:
     return f"game: found {shown(name)}, {expected}{_suggestion(name, games)}"
 
 
+def _content_of(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"found more than {MAX_FILE_BYTES:,} bytes, expected fewer; keep large tables in HDF5")
+    return content
+
+
 def _from_hdf5(path: Path) -> Game:
-    if not path.exists():
-        raise FileNotFoundError(2, "No such file or directory")
+    # Opening a pipe would wait for a writer; open() says what is wrong with everything else.
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError("found a device or a pipe, expected an HDF5 file")
+    path.open("rb").close()
     try:
         with h5py.File(path, "r") as file:
             if "game" not in file:
                 raise ValueError("found no group 'game', expected a file that kofn wrote")
+            version = file.attrs.get("format_version", FORMAT_VERSION)
+            if not is_current_version(version):
+                raise ValueError(f"found format version {version}, expected {FORMAT_VERSION}")
             return read_game_tables(file["game"])
     except ValueError:
         raise
     # Damage shows as almost any exception of h5py; a reader must see one kind.
     except Exception as error:
-        raise ValueError(f"found no readable HDF5 file ({error}), expected one with a group 'game'") from None
+        raise ValueError(
+            f"found no readable HDF5 file ({reason_of(error)}), expected one with a group 'game'"
+        ) from None
 
 
 def _from_toml(content: bytes, stem: str) -> Game:
@@ -161,6 +186,9 @@ def _from_toml(content: bytes, stem: str) -> Game:
         if function in functions and table in tables:
             raise ValueError(f"[functions] {function}: found it and [tables] {table}, expected one of the two")
     constants = _section(document, "constants") if "constants" in document else {}
+    for constant in constants:
+        if not constant.isidentifier() or keyword.iskeyword(constant) or constant in ("math", "random"):
+            raise ValueError(f"[constants] {shown(constant)}: found no name for a constant, expected one")
     texts = {f: (f"[functions] {f}", text) for f, text in functions.items()}
     rho_g, _ = _initial("[global] initial", initial["global"], labels.global_states, dirichlet_allowed=False)
     rho_l, dirichlet = _initial("[local] initial", initial["local"], labels.local_states, dirichlet_allowed=True)
@@ -171,10 +199,10 @@ def _from_toml(content: bytes, stem: str) -> Game:
         rho_g=rho_g,
         rho_l=rho_l,
         dirichlet=dirichlet,
-        name=document.get("name", stem),
+        name=_readable("name", document.get("name", stem), MAX_NAME),
         labels=labels,
         n_agents=positive_integer("agents", document["agents"]) if "agents" in document else None,
-        description=document.get("description", ""),
+        description=_readable("description", document.get("description", ""), MAX_DESCRIPTION, "\n\t"),
     )
 
 
@@ -246,7 +274,14 @@ def _labels(where: str, value: Any) -> tuple:
         return tuple(range(first, last + 1))
     if not isinstance(value, list):
         raise ValueError(f"{where}: found {shown(value)}, expected a list of labels or {{ range = [first, last] }}")
-    return tuple(value)
+    return tuple(_readable(f"{where}, label {i}", label, MAX_NAME) for i, label in enumerate(value))
+
+
+def _readable(where: str, text: Any, limit: int, also: str = "") -> Any:
+    """Refuse a text that cannot be shown or stored as it is; what is no text passes."""
+    if isinstance(text, str) and (len(text) > limit or not all(c.isprintable() or c in also for c in text)):
+        raise ValueError(f"{where}: found {shown(text)}, expected at most {limit:,} printable characters")
+    return text
 
 
 def _initial(where: str, value: Any, states: tuple, *, dirichlet_allowed: bool) -> tuple[Any, bool]:

@@ -22,7 +22,6 @@ FORMATS = {
     "kofn-cell": "cell of a study",
     "kofn-study": "study over k",
     "kofn-checkpoint": "checkpoint of a solve",
-    "kofn-game": "game",
 }
 WORDS_FOR_STATES = 3
 
@@ -118,13 +117,13 @@ def certificate_of(solution: Solution) -> dict[str, Any]:
 
 
 def _parse_state(text: str, solution: Solution) -> tuple[int, np.ndarray]:
-    label, colon, rest = text.partition(":")
+    label, colon, rest = text.rpartition(":")
     names = [str(x) for x in solution.game.labels.global_states]
     if not colon or label.strip() not in names:
         raise ValueError(f"state: found {text!r}, expected S_G:C0,C1,… with S_G one of {', '.join(names)}")
     try:
         counts = np.array([int(x) for x in rest.split(",")], dtype=np.int64)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"state: found {text!r}, expected whole numbers after the colon") from None
     solution.rank(counts)
     return names.index(label.strip()), counts

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from ..kernels.lattice import lattice_size
+from .files import read_array, reason_of
 from .game import ROW_SUM_ATOL, Game, positive_integer
 from .tabulation import shown
 
@@ -157,24 +158,25 @@ def load_local_policy(source: str | Path, game: Game) -> np.ndarray:
         return checked_local_policy(_read(path), game)
     # Damage shows as almost any exception of h5py.
     except Exception as error:
-        reason = str(error).removeprefix("local_policy: ") or type(error).__name__
-        raise ValueError(f"local_policy: {path}: {' '.join(reason.split())}") from error
+        raise ValueError(f"local_policy: {path}: {reason_of(error).removeprefix('local_policy: ')}") from error
 
 
 def _read(path: Path) -> np.ndarray:
-    if path.suffix == ".npy":
-        # Mapped: a damaged header must not ask for more memory than the file has bytes. Never unpickled.
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    if path.suffix not in (".h5", ".hdf5"):
+    if path.suffix not in (".npy", ".h5", ".hdf5"):
         raise ValueError(f"found the ending {path.suffix!r}, expected .npy or .h5")
+    # Opening a pipe would wait for a writer.
+    if not path.is_file():
+        raise ValueError("is no regular file, expected one")
+    if path.suffix == ".npy":
+        try:
+            # Mapped: a damaged header must not ask for more memory than the file has bytes. Never unpickled.
+            return np.lib.format.open_memmap(path, mode="r")
+        except ValueError as error:
+            raise ValueError(f"found no array of numbers as numpy.save writes it ({error})") from None
     with h5py.File(path, "r") as file:
         if "local_policy" not in file:
             raise ValueError("found no dataset 'local_policy', expected one")
-        dataset = file["local_policy"]
-        # Of no use anyway, and a damaged shape must not ask for more memory than the file has bytes.
-        if dataset.size * dataset.dtype.itemsize > 1000 * path.stat().st_size:
-            raise ValueError(f"found shape {dataset.shape} in a file of {path.stat().st_size} bytes, expected a policy")
-        return dataset[()]
+        return read_array(file, "local_policy")
 
 
 def _as_laws(name: str, value: Any, axes: tuple[str, ...], shape: tuple[int, ...] | None = None) -> np.ndarray:

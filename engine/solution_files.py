@@ -10,25 +10,29 @@ import h5py
 import numpy as np
 
 from ..kernels.lattice import lattice_size
-from .action_classes import count_items, item_starts
+from .action_classes import ACTION_CLASSES, count_items, item_starts
+from .backups.selection import EXPECTATIONS
 from .files import (
     create_array,
     describe_array,
     open_checked,
+    read_array,
     read_config,
     read_text,
     write_atomically,
     write_root,
     write_text,
 )
-from .game import Game
+from .game import Game, positive_integer
 from .game_tables import read_game_tables, write_game_tables
 from .policy import SubsamplePolicy
 from .solution import Solution
 from .versions import kofn_version
 
 FORMAT = "kofn-solution"
+# A Q-table is stored by default if it takes at most so many bytes, and so many slices: each takes some milliseconds.
 Q_BUDGET_BYTES = 64_000_000
+Q_BUDGET_SLICES = 2000
 
 
 def q_bytes(solution: Solution) -> int:
@@ -45,7 +49,8 @@ def write_solution(
     Parameters
     ----------
     store_q : bool, optional
-        Whether to store the Q-table; by default if it takes at most `Q_BUDGET_BYTES`. `Solution.q` needs no stored table.
+        Whether to store the Q-table; by default if it is small (`Q_BUDGET_BYTES`, `Q_BUDGET_SLICES`). `Solution.q` needs
+        no stored table.
     overwrite : bool
 
     Raises
@@ -53,7 +58,7 @@ def write_solution(
     KofnFileError
     """
     if store_q is None:
-        store_q = q_bytes(solution) <= Q_BUDGET_BYTES
+        store_q = q_bytes(solution) <= Q_BUDGET_BYTES and solution.value.size <= Q_BUDGET_SLICES
 
     def fill(file: h5py.File) -> None:
         write_root(file, FORMAT, solution_config(solution), solution.seed, kofn_version())
@@ -118,8 +123,8 @@ def read_policy(group: h5py.Group) -> SubsamplePolicy:
     return SubsamplePolicy(
         k_global=int(group.attrs["k_global"]),
         k_local=int(group.attrs["k_local"]),
-        global_action=group["global_action"][...],
-        local_action=group["local_action"][...],
+        global_action=read_array(group, "global_action", np.int32),
+        local_action=read_array(group, "local_action", np.float64),
     )
 
 
@@ -167,29 +172,28 @@ def read_any_solution(path: str | Path) -> Solution:
 
 def read_solution_arrays(group: h5py.Group, game: Game, config: dict[str, Any]) -> Solution:
     """Read what `write_solution_arrays` wrote; ValueError or KeyError if it is damaged."""
+    k = positive_integer("k", config["k"])
+    shape = (game.n_sg, lattice_size(k, game.n_sl))
     solution = Solution(
         game=game,
-        k=int(config["k"]),
+        k=k,
         actions=config["actions"],
         expectation=config["expectation"],
         method=read_text(group, "method"),
         samples=int(config["samples"]),
         seed=int(config["seed"]),
         tol=float(config["tol"]),
-        value=group["value"][...],
+        value=read_array(group, "value", np.float64, shape),
         half_width=float(group.attrs["half_width"]),
-        global_action=group["global_action"][...],
-        item=group["item"][...],
-        local_policy=group["local_policy"][...] if "local_policy" in group else None,
-        widths=group["widths"][...],
+        global_action=read_array(group, "global_action", np.int32, shape),
+        item=read_array(group, "item", np.int64, shape),
+        local_policy=read_array(group, "local_policy", np.float64) if "local_policy" in group else None,
+        widths=read_array(group, "widths", np.float64),
         rounding_error=float(group.attrs["rounding_error"]),
         wall_time_s=float(group.attrs["wall_time_s"]),
         versions=json.loads(read_text(group, "versions")),
     )
-    shape = (game.n_sg, lattice_size(solution.k, game.n_sl))
-    for name in ("value", "global_action", "item"):
-        if getattr(solution, name).shape != shape:
-            raise ValueError(f"{name} has shape {getattr(solution, name).shape}, expected {shape}")
+    _check_entries(solution)
     stored, rebuilt = read_policy(group["policy"]), solution.policy
     if not (
         np.array_equal(stored.global_action, rebuilt.global_action)
@@ -197,3 +201,21 @@ def read_solution_arrays(group: h5py.Group, game: Game, config: dict[str, Any]) 
     ):
         raise ValueError("its policy does not follow from its greedy items")
     return solution
+
+
+def _check_entries(solution: Solution) -> None:
+    """Refuse a class that does not exist, numbers that are none, and decisions that their count vectors do not offer."""
+    game, actions = solution.game, solution.actions
+    if actions not in ACTION_CLASSES or solution.expectation not in EXPECTATIONS:
+        raise ValueError(f"{solution.expectation!r} expectation with {actions!r} actions is nothing that can be solved")
+    if (solution.local_policy is not None) != (actions == "fixed"):
+        raise ValueError(f"actions {actions!r} {'without' if actions == 'fixed' else 'with'} a local policy")
+    if not (
+        np.isfinite(solution.value).all() and np.isfinite(solution.widths).all() and 0 <= solution.half_width < np.inf
+    ):
+        raise ValueError("a value that is not finite")
+    n_items = np.diff(item_starts(solution.k, game.n_sl, game.n_al, actions))
+    for name, above in (("global_action", game.n_ag), ("item", n_items)):
+        decisions = getattr(solution, name)
+        if not ((decisions >= 0) & (decisions < above)).all():
+            raise ValueError(f"{name} that its count vector does not offer")

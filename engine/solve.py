@@ -222,10 +222,10 @@ def _make_backup(game, k, actions, expectation, tol, local_policy, method, sampl
 def _useful_error(game: Game, tol: float) -> float:
     """Largest rounding error of a sweep, relative to the largest value, that leaves room for the certified width.
 
-    The slack on either side of the interval is error / (1 - γ); together they may take a tenth of the width.
+    The slack on either side of the interval is error / (1 - γ); together they may take half of the width.
     """
     largest = (np.abs(game.r_g).max() + np.abs(game.r_l).max()) / (1.0 - game.gamma)
-    return 0.05 * tol * (1.0 - game.gamma) / max(largest, np.finfo(float).tiny)
+    return 0.25 * tol * (1.0 - game.gamma) / max(largest, np.finfo(float).tiny)
 
 
 def check_fits(

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.lattice import lattice_size
 from .action_classes import count_items
 from .backups.selection import default_memory_bytes
-from .cells import Cell, check_cell, read_cell, run_cell
+from .cells import Cell, check_cell, read_cell, remove_checkpoint, run_cell
 from .files import write_bytes_atomically
 from .game import Game, positive_integer
 from .jobs import run_jobs
@@ -146,11 +147,14 @@ def study(
     paths = [folder / "cells" / f"k={size:04d}.h5" for size in ks]
     finished = []
     for path, cell in zip(paths, cells, strict=True):
-        if force and path.exists():
-            path.unlink()
+        if force:
+            path.unlink(missing_ok=True)
+            remove_checkpoint(path)
         finished.append(check_cell(path, cell))
+        if finished[-1]:
+            remove_checkpoint(path)  # of a study that was killed just before it did so itself
 
-    summary = _sensitivity(folder / "sensitivity.json", cells)
+    summary = _sensitivity(folder / "sensitivity.json", cells, should_stop)
     if on_sensitivity is not None:
         on_sensitivity(summary["text"])
 
@@ -164,18 +168,19 @@ def study(
 
     result = _collect(cells, paths, summary)
     write_study(folder / "study.h5", result, game)
-    draw_figures(result, folder)
+    draw_figures(result, game, folder)
     return result
 
 
 def _warm_up(cell: Cell) -> None:
     """Load the compiled kernels, so that the first cell's time is its own."""
-    solve(
-        cell.game, 1, cell.actions, cell.expectation, 1.0, local_policy=cell.local_policy, samples=1, seed=cell.seed
-    )  # fmt: skip
+    game = cell.game
+    # The first sweep is always this close, and rounding never asks for more, whatever the rewards' units are.
+    tol = max(cell.tol, 2 * (np.abs(game.r_g).max() + np.abs(game.r_l).max()) / (1 - game.gamma))
+    solve(game, 1, cell.actions, cell.expectation, tol, local_policy=cell.local_policy, samples=1, seed=cell.seed)
 
 
-def _sensitivity(path: Path, cells: Sequence[Cell]) -> dict[str, Any]:
+def _sensitivity(path: Path, cells: Sequence[Cell], should_stop: Callable[[], bool]) -> dict[str, Any]:
     """Count sensitivity at the largest cheap k, kept in a file so that a study started again does not redo it."""
     game = cells[0].game
     cheap = [c for c in cells if count_items(c.k, game.n_sl, game.n_al, c.actions) <= SENSITIVITY_ITEMS]
@@ -190,7 +195,7 @@ def _sensitivity(path: Path, cells: Sequence[Cell]) -> dict[str, Any]:
             pass  # not ours or damaged: it is cheap to compute anew
     solution = solve(
         game, cell.k, cell.actions, cell.expectation, cell.tol, local_policy=cell.local_policy,
-        samples=max(1, cell.samples), seed=cell.seed, memory_bytes=cell.memory_bytes,
+        samples=max(1, cell.samples), seed=cell.seed, memory_bytes=cell.memory_bytes, should_stop=should_stop,
     )  # fmt: skip
     summary = summarise_sensitivity(count_sensitivity(solution))
     document = json.dumps({"identity": identity, "sensitivity": summary}, indent=1)
@@ -200,13 +205,14 @@ def _sensitivity(path: Path, cells: Sequence[Cell]) -> dict[str, Any]:
 
 def summarise_sensitivity(sensitivity: CountSensitivity) -> dict[str, Any]:
     """A count sensitivity as JSON-ready values and a text of a few lines."""
-    gap = sensitivity.blind_gap
+    gap, blind = sensitivity.blind_gap, sensitivity.count_blind
+    lost = f"{gap:.3g}" if blind is not None and blind.is_best else f"at most {gap:.3g}"
     text = (
         f"count sensitivity at k = {sensitivity.k}: the best a_g varies with the counts in "
         f"{100 * sensitivity.share_of_global_states:.0f} % of the global states\n"
         f"  additive fit off by at most {sensitivity.additive_residual:.3g} "
         f"({100 * sensitivity.relative_residual:.2g} % of the value's range)\n"
-        f"  a policy blind to counts loses {'an unknown amount' if gap != gap else f'{gap:.3g}'} from the initial law\n"
+        f"  a policy blind to counts loses {'an unknown amount' if blind is None else lost} from the initial law\n"
         f"  {sensitivity.verdict}"
     )
     return {
@@ -214,7 +220,8 @@ def summarise_sensitivity(sensitivity: CountSensitivity) -> dict[str, Any]:
         "share_of_global_states": sensitivity.share_of_global_states,
         "additive_residual": sensitivity.additive_residual,
         "relative_residual": sensitivity.relative_residual,
-        "blind_gap": None if gap != gap else gap,
+        "blind_gap": None if blind is None else gap,
+        "blind_value": None if blind is None else blind.value,
         "can_matter": bool(sensitivity.can_matter),
         "verdict": sensitivity.verdict,
         "text": text,
@@ -245,23 +252,34 @@ def _collect(cells: Sequence[Cell], paths: Sequence[Path], sensitivity: dict[str
     )
 
 
-def draw_figures(result: Study, folder: Path) -> list[Path]:
+def draw_figures(result: Study, game: Game, folder: Path) -> list[Path]:
     """Draw the four figures of a study into a folder."""
     from . import figures
 
     config = result.config
-    name = config["game"] or "game"
-    setting = f"{name}, n = {config['n']}, {config['runs']} runs of {config['steps']} steps"
-    paths = [
-        folder / f"{stem}.png"
-        for stem in ("reward-over-time", "reward-against-k", "solve-time-against-k", "value-against-k")
-    ]
+    title = f"{config['game'] or 'game'}, {config['steps']} steps"
+    setting = {"n_agents": config["n"], "n_seeds": config["runs"]}
+    stems = ("reward-over-time", "reward-against-k", "solve-time-against-k", "value-against-k")
+    paths = [folder / f"{stem}.png" for stem in stems]
     # A point of the trace holds what was earned up to its last step.
     last_step = np.append(result.trace_step[1:], config["steps"])
-    figures.plot_cumulative_reward(last_step, result.trace_return.mean(axis=1), result.k, setting, paths[0])
+    figures.plot_cumulative_reward(last_step, result.trace_return.mean(axis=1), result.k, title, paths[0], **setting)
+    # Agents decouple under a policy that never looks at the counts: its value is the same for every n.
+    blind = result.sensitivity["blind_value"]
+    lines = {} if blind is None else {"best policy that never looks at the counts": blind}
     figures.plot_reward_against_k(
-        result.k, result.mean_return, result.return_half_width, paths[1], setting, "discounted return per run"
+        result.k, result.mean_return, result.return_half_width, paths[1], title, "Discounted return [reward units]",
+        lines=lines, **setting,
+    )  # fmt: skip
+    name, n_sl, n_al = config["game"] or "game", game.n_sl, game.n_al
+    sizes = {
+        "count vectors": [lattice_size(k, n_sl) for k in result.k.tolist()],
+        "local decisions, over all count vectors": [
+            count_items(k, n_sl, n_al, config["actions"]) for k in result.k.tolist()
+        ],
+    }
+    figures.plot_solve_time_against_k(
+        result.k, result.solve_time_s, paths[2], f"{name}, time to solve for k agents", sizes
     )
-    figures.plot_solve_time_against_k(result.k, result.solve_time_s, paths[2], setting)
-    figures.plot_value_against_k(result.k, result.value, result.value_half_width, paths[3], setting)
+    figures.plot_value_against_k(result.k, result.value, result.value_half_width, paths[3], f"{name}, value of the k-agent game")
     return paths

@@ -6,14 +6,25 @@ import json
 from pathlib import Path
 
 import h5py
+import numpy as np
 
-from .files import create_array, open_checked, read_config, read_text, write_atomically, write_root, write_text
+from .files import (
+    create_array,
+    open_checked,
+    read_array,
+    read_config,
+    read_text,
+    write_atomically,
+    write_root,
+    write_text,
+)
 from .game import Game
 from .game_tables import write_game_tables
 from .study import Study
 from .versions import kofn_version
 
 FORMAT = "kofn-study"
+_INTEGERS = ("k", "trace_step", "n_sweeps")
 
 # Field, axes, long name, units.
 _ARRAYS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
@@ -55,5 +66,10 @@ def read_study(path: str | Path) -> Study:
     KofnFileError
     """
     with open_checked(path, FORMAT) as file:
-        arrays = {name: file[name][...] for name, *_ in _ARRAYS}
+        arrays = {name: read_array(file, name, np.int64 if name in _INTEGERS else np.float64) for name, *_ in _ARRAYS}
+        sizes: dict[str, int] = {}
+        for name, axes, *_ in _ARRAYS:
+            expected = tuple(sizes.setdefault(axis, size) for axis, size in zip(axes, arrays[name].shape))
+            if arrays[name].shape != expected or len(axes) != arrays[name].ndim:
+                raise ValueError(f"{name} has shape {arrays[name].shape}, expected {expected}, as other arrays have it")
         return Study(config=read_config(file), sensitivity=json.loads(read_text(file, "sensitivity")), **arrays)

@@ -121,7 +121,9 @@ def enumerate_counts(m, out_counts):
     counts = np.zeros(n_states, np.int64)
     counts[n_states - 1] = m
     for i in range(n_counts):
-        out_counts[i] = counts
+        # Entry by entry: numba compiles the message of a failed array assignment for three seconds.
+        for s in range(n_states):
+            out_counts[i, s] = counts[s]
         advance_counts(counts)
 
 

@@ -43,7 +43,7 @@ def exact_backup(game, k, actions, method, local_policy):
 
 
 @pytest.mark.parametrize(("actions", "method"), [(a, m) for a, ms in METHODS.items() for m in ms])
-@given(tables=game_tables(), k=st.integers(1, 4), seed=st.integers(0, 2**32 - 1))
+@given(tables=game_tables(), k=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=12)
 def test_exact_backup_equals_enumeration(actions, method, tables, k, seed):
     rng = np.random.default_rng(seed)

@@ -17,6 +17,8 @@ from ..action_classes import list_counts
 EPSILON = float(np.finfo(np.float64).eps)
 # All orders of up to this many states are tried on either side; beyond, only shared orders of a few kinds.
 MAX_STATES_ALL_ORDERS = 5
+# A full search takes some milliseconds for five states.
+MAX_LAWS_FULL_SEARCH = 256
 
 
 def candidate_orders(n_sl: int) -> np.ndarray:
@@ -46,8 +48,8 @@ class Factorisation:
         tried = candidate_orders(n_sl)
         lower, upper = np.empty((n_sl, n_sl)), np.empty((n_sl, n_sl))
         row_order, column_order = np.arange(n_sl), np.arange(n_sl)
-        # An amplification up to a thousand over all k agents costs three digits of fifteen: no need to search on.
-        good_enough = 1000.0 ** (1.0 / k)
+        # Where there are many laws, an amplification up to a thousand over all k agents, three digits of fifteen, ends the search.
+        good_enough = 1.0 if n_sg * n_h <= MAX_LAWS_FULL_SEARCH else 1000.0 ** (1.0 / k)
         for s_g, h in itertools.product(range(n_sg), range(n_h)):
             matrix = np.ascontiguousarray(laws[s_g, h])
             if n_sl == 1:

@@ -73,7 +73,8 @@ def expect_by_recursion(values, laws, k, successors, level_start, scratch, out_e
     last = n_categories - 1
     pmf = scratch[n_categories]
     fill_repeated_law(laws[last], k, successors, level_start, pmf)
-    scratch[0, : values.shape[0]] = values
+    for c in range(values.shape[0]):
+        scratch[0, c] = values[c]
     # After categories 0 … i - 1 the values stand in scratch row at[i], on the lattice of the agents still left.
     at = np.zeros(n_categories, np.int64)
     z = np.zeros(n_categories, np.int64)

@@ -150,8 +150,9 @@ def best_orders(matrix, orders, good_enough, out_row_order, out_column_order):
                 rho = split_into_moves(lower, upper, probability)
                 if rho < best:
                     best = rho
-                    out_row_order[:] = orders[r]
-                    out_column_order[:] = orders[c]
+                    for i in range(n):
+                        out_row_order[i] = orders[r, i]
+                        out_column_order[i] = orders[c, i]
                     if best <= good_enough:
                         return best
     return best
