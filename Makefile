@@ -15,7 +15,7 @@ $(VENV)/installed: pyproject.toml
 
 demo: $(VENV)/installed
 	$(BIN)/kofn study formation -n 14 -k 2:14 --steps 200 --runs 20 -o demo/formation
-	$(BIN)/kofn study robots -n 1000 -k 1:5,8,12,16,20,25,30 --local-policy uniform --steps 200 --runs 20 -o demo/robots
+	$(BIN)/kofn study robots -n 1000 -k 1:5,8,12,16,20,25,30 --local-policy uniform --steps 200 --runs 200 -o demo/robots
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -q

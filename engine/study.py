@@ -272,12 +272,10 @@ def draw_figures(result: Study, game: Game, folder: Path) -> list[Path]:
         lines=lines, **setting,
     )  # fmt: skip
     name, n_sl, n_al = config["game"] or "game", game.n_sl, game.n_al
-    sizes = {
-        "count vectors": [lattice_size(k, n_sl) for k in result.k.tolist()],
-        "local decisions, over all count vectors": [
-            count_items(k, n_sl, n_al, config["actions"]) for k in result.k.tolist()
-        ],
-    }
+    ks = result.k.tolist()
+    sizes = {"count vectors": [lattice_size(k, n_sl) for k in ks]}
+    if config["actions"] != "fixed":
+        sizes["local decisions, over all count vectors"] = [count_items(k, n_sl, n_al, config["actions"]) for k in ks]
     figures.plot_solve_time_against_k(
         result.k, result.solve_time_s, paths[2], f"{name}, time to solve for k agents", sizes
     )
