@@ -9,13 +9,14 @@ import click
 
 from .. import __version__
 from .deploy import deploy
+from .errors import KofnGroup
 from .games import games
 from .inspect import inspect
 from .solve import solve
 from .study import study
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=KofnGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="kofn")
 def main() -> None:
     """Learn with k agents, act with n: games of one global agent and n homogeneous local agents, solved exactly.

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from . import options
-from .errors import KofnCommand
+from .errors import KofnCommand, say
 from .progress import ProgressLine, readable_seconds
 from .signals import stop_on_signals
 
@@ -40,7 +40,7 @@ from .signals import stop_on_signals
     help="Agents to follow, at level agents.",
 )
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=None, help="HDF5 file to write."
+    "-o", "--output", type=options.OutputPath(dir_okay=False, path_type=Path), default=None, help="HDF5 file to write."
 )
 @options.memory
 @options.threads
@@ -120,22 +120,18 @@ def deploy(
         "wall_time_s": deployment.wall_time_s,
     }
     if as_json:
-        click.echo(json.dumps({k: _finite(v) for k, v in summary.items()}, indent=2))
+        say(json.dumps({k: _finite(v) for k, v in summary.items()}, indent=2))
         return
     interval = "" if runs == 1 else f" ± {deployment.return_half_width:.2g} (95 %, over {runs} runs)"
-    click.echo(f"return          {deployment.mean_return:.9g}{interval}, discounted, {steps} steps")
-    click.echo(f"                what later steps add is at most {deployment.truncation_bound:.2g}")
-    click.echo(
-        f"average reward  {deployment.average_reward:.9g} ± {deployment.average_half_width:.2g} (95 %, batch means)"
-    )
-    click.echo(f"global states   {_shares(summary['occupancy'])}")
-    click.echo(f"local states    {_shares(summary['mean_population'])}")
+    say(f"return          {deployment.mean_return:.9g}{interval}, discounted, {steps} steps")
+    say(f"                what later steps add is at most {deployment.truncation_bound:.2g}")
+    say(f"average reward  {deployment.average_reward:.9g} ± {deployment.average_half_width:.2g} (95 %, batch means)")
+    say(f"global states   {_shares(summary['occupancy'])}")
+    say(f"local states    {_shares(summary['mean_population'])}")
     rate = steps * runs / max(deployment.wall_time_s, 1e-9)
-    click.echo(
-        f"work            {steps * runs} steps in {readable_seconds(deployment.wall_time_s)}, {rate:.3g} per second"
-    )
+    say(f"work            {steps * runs} steps in {readable_seconds(deployment.wall_time_s)}, {rate:.3g} per second")
     if output is not None:
-        click.echo(f"written         {output}")
+        say(f"written         {output}")
 
 
 def _shares(shares):

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any
 
 import click
+
+
+class StdoutError(Exception):
+    """What is printed for the user does not arrive."""
+
+
+def say(text: str) -> None:
+    """Print data on stdout; StdoutError if it cannot be written, so that this is no error of the command's work."""
+    try:
+        click.echo(text)
+    except OSError as error:
+        raise StdoutError(f"stdout: {error.strerror}") from error
 
 
 class KofnCommand(click.Command):
@@ -15,14 +28,29 @@ class KofnCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except StdoutError as error:
+            discard(sys.stdout)
+            if isinstance(error.__cause__, BrokenPipeError):
+                # The reader left, as `head` does: nothing to report.
+                ctx.exit(1)
+            raise click.ClickException(str(error)) from error
         except (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError) as error:
-            message = one_line(error)
-            if isinstance(error, OSError) and not _stdout_takes_what_it_got():
-                if isinstance(error, BrokenPipeError):
-                    # The reader of stdout left, as `head` does: nothing to report.
-                    ctx.exit(1)
-                message = f"stdout: {error.strerror}"
-            raise click.ClickException(message) from error
+            raise click.ClickException(one_line(error)) from error
+
+
+class KofnGroup(click.Group):
+    """A group whose help and whose error messages can meet a full disk as well."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            discard(sys.stdout)
+            try:
+                click.ClickException(f"stdout: {error.strerror}").show()
+            except OSError:
+                discard(sys.stderr)
+            sys.exit(1)
 
 
 def one_line(error: BaseException) -> str:
@@ -35,11 +63,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _stdout_takes_what_it_got() -> bool:
-    """Whether stdout can be written; if not, the rest goes nowhere, as it would fail once more at the end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+def discard(stream: Any) -> None:
+    """Let what is still to be written go nowhere: it would fail once more when the process ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

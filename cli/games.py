@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .errors import KofnCommand
+from .errors import KofnCommand, say
 
 
 @click.command(cls=KofnCommand)
@@ -21,9 +21,9 @@ def games(name):
     from ..engine.inspection import describe_game
 
     if name is not None:
-        click.echo(describe_game(load_game(name)))
+        say(describe_game(load_game(name)))
         return
     for built_in in list_games():
         game = load_game(built_in)
         summary = game.description.strip().split("\n")[0]
-        click.echo(f"{built_in:12s} {summary}")
+        say(f"{built_in:12s} {summary}")

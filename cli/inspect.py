@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from . import options
-from .errors import KofnCommand
+from .errors import KofnCommand, say
 
 
 @click.command(cls=KofnCommand)
@@ -30,4 +30,4 @@ def inspect(file, states, as_json):
     from ..engine.inspection import inspect_file, report_lines
 
     report = inspect_file(file, states)
-    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(report_lines(report)))
+    say(json.dumps(report, indent=2) if as_json else "\n".join(report_lines(report)))

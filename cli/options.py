@@ -102,10 +102,19 @@ class KList(click.ParamType):
         return sorted(ks)
 
 
+class OutputPath(click.Path):
+    """A path to write to. An empty one, as of a shell variable that is not set, does not mean the present folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("found an empty path, expected one to write to", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 SEED = WholeNumber(0, 2**64 - 1)
 
 output_file = click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="HDF5 file to write."
+    "-o", "--output", type=OutputPath(dir_okay=False, path_type=Path), required=True, help="HDF5 file to write."
 )
 force = click.option("--force", is_flag=True, help="Replace what exists.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")

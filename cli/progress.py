@@ -8,6 +8,8 @@ import time
 
 import click
 
+from .errors import discard
+
 TERMINAL_INTERVAL_S = 0.1
 LOG_INTERVAL_S = 5.0
 
@@ -52,6 +54,7 @@ class ProgressLine:
         except OSError:
             # Who read the progress has left; the work goes on.
             self._quiet = True
+            discard(sys.stderr)
 
 
 def readable_seconds(seconds: float) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from . import options
-from .errors import KofnCommand
+from .errors import KofnCommand, say
 from .progress import ProgressLine, readable_seconds
 from .signals import stop_on_signals
 
@@ -34,7 +34,11 @@ from .signals import stop_on_signals
     help="Time between checkpoints; 0 is after every sweep.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Continue from OUTPUT.checkpoint, if there is one.")
-@click.option("--store-q/--no-store-q", default=None, help="Store the Q-table.  [default: if it takes at most 64 MB and 2000 states]")
+@click.option(
+    "--store-q/--no-store-q",
+    default=None,
+    help="Store the Q-table.  [default: if it takes at most 64 MB and 2000 states]",
+)
 @options.force
 @options.quiet
 def solve(
@@ -90,11 +94,9 @@ def solve(
     # A kill in the middle of writing a checkpoint leaves a part.
     for leftover in (checkpoint, Path(f"{checkpoint}.partial")):
         leftover.unlink(missing_ok=True)
-    click.echo(f"game        {loaded.name}, k = {k}, {actions} actions, {expectation} expectation ({solution.method})")
-    click.echo(
-        f"value       {solution.initial_value:.9g} from the initial law, certified to ± {solution.half_width:.2g}"
-    )
-    click.echo(
+    say(f"game        {loaded.name}, k = {k}, {actions} actions, {expectation} expectation ({solution.method})")
+    say(f"value       {solution.initial_value:.9g} from the initial law, certified to ± {solution.half_width:.2g}")
+    say(
         f"work        {solution.n_sweeps} sweeps of {solution.value.size} states in {readable_seconds(solution.wall_time_s)}"
     )
-    click.echo(f"written     {output}")
+    say(f"written     {output}")

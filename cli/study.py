@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from . import options
-from .errors import KofnCommand
+from .errors import KofnCommand, say
 from .progress import ProgressLine, readable_seconds
 from .signals import stop_on_signals
 
@@ -19,7 +19,7 @@ from .signals import stop_on_signals
 )
 @click.option("-k", "ks", type=options.KList(), required=True, help="Sample sizes, such as 1:20 or 2,4,8.")
 @click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write."
+    "-o", "--output", type=options.OutputPath(file_okay=False, path_type=Path), required=True, help="Folder to write."
 )
 @options.actions
 @options.local_policy
@@ -90,16 +90,16 @@ def study(
             result = run_study(
                 loaded, n_agents, ks, output=output, actions=actions, expectation=expectation, samples=samples,
                 local_policy=policy, tol=tol, steps=steps, runs=runs, seed=seed, level=level, jobs=jobs, memory_bytes=memory,
-                force=force, on_sensitivity=click.echo, progress=show, should_stop=should_stop,
+                force=force, on_sensitivity=say, progress=show, should_stop=should_stop,
             )  # fmt: skip
         finally:
             line.close()
-    click.echo(f"\n{'k':>5s} {'certified value':>28s} {'return, n agents':>24s} {'average reward':>24s} {'solve':>9s}")
+    say(f"\n{'k':>5s} {'certified value':>28s} {'return, n agents':>24s} {'average reward':>24s} {'solve':>9s}")
     for i, k in enumerate(result.k):
-        click.echo(
+        say(
             f"{k:5d} {result.value[i]:16.9g} ± {result.value_half_width[i]:8.1e}"
             f" {result.mean_return[i]:14.6g} ± {result.return_half_width[i]:6.2g}"
             f" {result.average_reward[i]:14.6g} ± {result.average_half_width[i]:6.2g}"
             f" {readable_seconds(result.solve_time_s[i]):>9s}"
         )
-    click.echo(f"\nwritten: study.h5, {len(result.k)} cells and 4 figures in {output}")
+    say(f"\nwritten: study.h5, {len(result.k)} cells and 4 figures in {output}")

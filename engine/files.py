@@ -138,10 +138,13 @@ def _partial_file(path: str | Path, target: Path) -> Iterator[io.FileIO]:
 
 
 def _is_locked(handle: io.FileIO) -> bool:
-    """Lock a file; False if another process has it. Some network file systems have no locks, and do without."""
+    """Lock a file; False if another process has it. Some network file systems have no locks, and do without.
+
+    A record lock: HDF5 readers ask for the other kind (flock), and must not be turned away between rename and close.
+    """
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
         return False
     except OSError:
         pass

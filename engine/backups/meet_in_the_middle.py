@@ -7,13 +7,14 @@ most 2k/3 agents.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
 
 import numba
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ...kernels.bellman import joint as joint_kernels
 from ...kernels.bellman.global_agent import mix_values
@@ -24,6 +25,12 @@ from .row_options import RowOptions, count_row_options, make_row_options
 EPSILON = float(np.finfo(np.float64).eps)
 # A split of many states has many groups; past this number only the groups of one state are considered.
 MAX_GROUPS = 40
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries of this process, looked up once: that takes longer than a small sweep."""
+    return ThreadpoolController()
 
 
 def members(group: int, n_sl: int) -> list[int]:
@@ -310,7 +317,7 @@ class MeetInTheMiddle:
     def sweep(self, value: np.ndarray, out_value: np.ndarray) -> None:
         """Write TV: one exact Bellman backup of `value`, float64[n_sg, n_c]."""
         order, start, work = self._schedule(numba.get_num_threads())
-        with threadpool_limits(limits=1, user_api="blas"):
+        with _blas().limit(limits=1, user_api="blas"):
             joint_kernels.sweep_joint(
                 self._mixed(value), self.laws, self.rewards, self.sum_rank, self.tasks, self.segments, order, start, work,
                 out_value,
@@ -323,7 +330,7 @@ class MeetInTheMiddle:
         action = np.empty(value.shape, dtype=np.int32)
         item = np.empty(value.shape, dtype=np.int64)
         work = self._schedule(numba.get_num_threads())[2]
-        with threadpool_limits(limits=1, user_api="blas"):
+        with _blas().limit(limits=1, user_api="blas"):
             joint_kernels.greedy_joint(
                 self._mixed(value), self.laws, self.rewards, self.sum_rank, self.tasks, self.segments, backed_up,
                 2 * self.rounding_error(value), self.counts, self.options.n_options, work, action, item,

@@ -1,0 +1,98 @@
+"""Run the kernels in plain Python with every array read-only that a kernel's docstring does not say it changes.
+
+A program, since numba reads NUMBA_DISABLE_JIT when it is imported: `NUMBA_DISABLE_JIT=1 python frozen_inputs.py` prints the
+names of the kernels that were checked. A kernel that writes to an input raises "assignment destination is read-only".
+"""
+
+import functools
+import inspect
+import itertools
+import re
+
+import numpy as np
+
+from kofn.kernels import compilation
+
+# What a docstring says about an argument that the kernel changes.
+CHANGED = re.compile(r"overwritten|updated|advanced|scratch|changed")
+
+# An exact method does not serve every class of actions.
+UNSERVED = {("symmetric-power", "joint"), ("meet-in-the-middle", "histogram")}
+
+checked = set()
+
+
+def changed_arguments(function):
+    """Names of the arguments that a kernel may change; None if its docstring does not list its arguments."""
+    section = re.search(r"\nParameters\n-+\n(.*?)(?:\n\n\S|\Z)", inspect.getdoc(function) or "", re.DOTALL)
+    if section is None:
+        return None
+    changed = {name for name in inspect.signature(function).parameters if name.startswith("out_")} | {"scratch", "work"}
+    for entry in re.split(r"\n(?=\S)", section[1]):
+        names, _, text = entry.partition(" : ")
+        if CHANGED.search(text):
+            changed |= {name.strip() for name in names.split(",")}
+    return changed
+
+
+def frozen(value):
+    """The same array as a read-only view; a named tuple of such views."""
+    if isinstance(value, np.ndarray):
+        view = value.view()
+        view.flags.writeable = False
+        return view
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(frozen, value))
+    return value
+
+
+def guarded_kernel(function=None, **options):
+    """Stand-in for the decorator `kernel`."""
+    if function is None:
+        return lambda decorated: guarded_kernel(decorated, **options)
+    changed = changed_arguments(function)
+    if changed is None:
+        return function
+    names = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def call(*arguments):
+        checked.add(f"{function.__module__.removeprefix('kofn.kernels.')}.{function.__name__}")
+        return function(*(a if name in changed else frozen(a) for name, a in zip(names, arguments)))
+
+    return call
+
+
+def use_every_kernel():
+    """Small solves and deployments of every class, expectation, method and level."""
+    import kofn
+    from oracles import random_game_tables
+
+    tables = random_game_tables(np.random.default_rng(1), 2, 2, 3, 2, gamma=0.5)
+    # Agents mostly stay, so that the symmetric power is stable.
+    tables["P_l"] = 0.8 * np.eye(3)[None, :, None, :] + 0.2 * tables["P_l"]
+    game = kofn.Game(**tables | {"rho_l": [0.5, 1.5, 2.0]}, dirichlet=True)
+    fixed = {"local_policy": kofn.uniform_local_policy(game)}
+    ways = [{"actions": "joint"}, {"actions": "shared"}, {"actions": "histogram"}, fixed]
+    for way, expectation in itertools.product(ways, ("exact", "sampled", "rounded")):
+        solution = kofn.solve(game, 2, expectation=expectation, tol=1.0, **way)
+        solution.q(0, solution.counts[0])
+        for options in ({}, {"rewards": "drawn"}, {"level": "agents"}):
+            kofn.deploy(game, solution.policy, 5, steps=5, runs=2, **options)
+        if expectation == "exact":
+            kofn.count_sensitivity(solution)
+    for method, way in itertools.product(("symmetric-power", "recursion", "meet-in-the-middle"), ways):
+        if (method, way.get("actions")) not in UNSERVED:
+            kofn.solve(game, 3, method=method, tol=1.0, **way)
+    # So many agents that their draws need rejection.
+    kofn.deploy(game, solution.policy, 100_000, steps=3)
+
+
+if __name__ == "__main__":
+    import warnings
+
+    # Unsigned numbers overflow on purpose, which numpy's scalars remark on.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, message="overflow encountered")
+    compilation.kernel = guarded_kernel
+    use_every_kernel()
+    print(*sorted(checked), sep="\n")

@@ -1,0 +1,47 @@
+"""Which argument types the engine compiles each kernel for, as JSON: a program, to start with nothing compiled."""
+
+import importlib
+import itertools
+import json
+import pkgutil
+
+import kofn
+import kofn.kernels
+from frozen_inputs import UNSERVED
+from numba.core.dispatcher import Dispatcher
+
+
+def all_kernels():
+    """(name, kernel) of every kernel, where it is defined."""
+    for module in pkgutil.walk_packages(kofn.kernels.__path__, "kofn.kernels."):
+        for name, item in vars(importlib.import_module(module.name)).items():
+            if isinstance(item, Dispatcher) and item.py_func.__module__ == module.name:
+                yield f"{module.name.removeprefix('kofn.kernels.')}.{name}", item
+
+
+def use_the_engine():
+    """Solve and deploy two games of different sizes in every way that takes kernels of its own."""
+    for name, k in (("formation", 4), ("servers", 3)):
+        game = kofn.load_game(name)
+        fixed = {"local_policy": kofn.uniform_local_policy(game)}
+        ways = [{"actions": "joint"}, {"actions": "shared"}, {"actions": "histogram"}, fixed]
+        for way, expectation in itertools.product(ways, ("exact", "sampled", "rounded")):
+            solution = kofn.solve(game, k, expectation=expectation, tol=0.1, **way)
+            solution.q(0, solution.counts[0])
+            if expectation == "exact":
+                kofn.count_sensitivity(solution)
+        for options in ({}, {"rewards": "drawn"}, {"level": "agents"}):
+            kofn.deploy(game, solution.policy, 12, steps=20, runs=2, **options)
+        for method, way in itertools.product(("symmetric-power", "recursion", "meet-in-the-middle"), ways):
+            if (method, way.get("actions")) not in UNSERVED:
+                kofn.solve(game, k, method=method, tol=0.1, **way)
+
+
+if __name__ == "__main__":
+    use_the_engine()
+    found = dict(all_kernels())
+    report = {
+        "signatures": {name: len(kernel.signatures) for name, kernel in found.items()},
+        "compiled": sum(sum(kernel.stats.cache_misses.values()) for kernel in found.values()),
+    }
+    print(json.dumps(report))
