@@ -27,7 +27,9 @@ def rows(report: dict) -> list[tuple[str, str, str]]:
             name = f"test_joint_sweep_against_bare_products[{game}-{k}]"
             if name in medians:
                 bare, joint = extra[name]["bare_products_s"], extra[name]["joint_actions"]
-                what = f"exact joint sweep, `{game}`, k = {k}: {joint:,} joint actions × {extra[name]['pairs']}, one core"
+                what = (
+                    f"exact joint sweep, `{game}`, k = {k}: {joint:,} joint actions × {extra[name]['pairs']}, one core"
+                )
                 table.append((what, seconds(medians[name]), f"{medians[name] / bare:.2f} × its bare matrix products"))
     for k in (30, 50):
         name = f"test_fixed_sweep_on_all_cores[{k}]"
@@ -36,7 +38,13 @@ def rows(report: dict) -> list[tuple[str, str, str]]:
             table.append((what, seconds(medians[name]), "all cores"))
     slow, quick = (f"test_fixed_sweep_against_the_recursion[{m}]" for m in ("recursion", "symmetric power"))
     if slow in medians and quick in medians:
-        table.append(("the same, k = 10, one core", seconds(medians[quick]), f"recursion: {medians[slow] / medians[quick]:.1f} ×"))
+        table.append(
+            (
+                "the same, k = 10, one core",
+                seconds(medians[quick]),
+                f"recursion: {medians[slow] / medians[quick]:.1f} ×",
+            )
+        )
     for game in ("formation", "dense"):
         for n in (14, 10**3, 10**6, 10**9):
             name = f"test_million_steps[{game}-{n}]"
@@ -57,7 +65,8 @@ def rows(report: dict) -> list[tuple[str, str, str]]:
     table += [(what, seconds(medians[name]), "whole process") for name, what in named.items() if name in medians]
     name = "test_memory_of_a_large_joint_solve"
     if name in medians:
-        table.append(("peak memory of `kofn solve formation -k 20`", f"{extra[name]['peak_bytes'] / 1e6:.0f} MB", seconds(medians[name])))
+        peak = f"{extra[name]['peak_bytes'] / 1e6:.0f} MB"
+        table.append(("peak memory of `kofn solve formation -k 20`", peak, f"in {seconds(medians[name])}"))
     return table
 
 

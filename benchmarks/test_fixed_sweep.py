@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from kofn import load_game, uniform_local_policy
 from kofn.engine.action_classes import next_state_laws
 from kofn.engine.backups.recursion import Recursion

@@ -6,9 +6,10 @@ import time
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
+
 from kofn import load_game
 from kofn.engine.backups.meet_in_the_middle import MeetInTheMiddle
-from threadpoolctl import threadpool_limits
 
 
 def time_of_the_bare_products(backup, repeats=5):

@@ -279,5 +279,7 @@ def draw_figures(result: Study, game: Game, folder: Path) -> list[Path]:
     figures.plot_solve_time_against_k(
         result.k, result.solve_time_s, paths[2], f"{name}, time to solve for k agents", sizes
     )
-    figures.plot_value_against_k(result.k, result.value, result.value_half_width, paths[3], f"{name}, value of the k-agent game")
+    figures.plot_value_against_k(
+        result.k, result.value, result.value_half_width, paths[3], f"{name}, value of the k-agent game"
+    )
     return paths

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
+
 from kofn.cli import main
 
 # A lamp and walkers between two rooms: solved in a few sweeps, with randomness in both transitions.

@@ -5,10 +5,11 @@ import itertools
 import json
 import pkgutil
 
-import kofn
-import kofn.kernels
 from frozen_inputs import UNSERVED
 from numba.core.dispatcher import Dispatcher
+
+import kofn
+import kofn.kernels
 
 
 def all_kernels():

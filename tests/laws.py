@@ -3,8 +3,9 @@
 import math
 
 import numpy as np
-from kofn.kernels import streams
 from scipy import stats
+
+from kofn.kernels import streams
 
 FAMILY_LEVEL = 1e-6
 N_DRAWS = 100_000

@@ -6,6 +6,7 @@ import textwrap
 import warnings
 
 from hypothesis import HealthCheck, settings
+
 from kofn.engine.program import Program
 
 

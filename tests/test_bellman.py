@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from kofn.engine.action_classes import count_items, item_starts, list_counts, list_items
 from kofn.engine.backups.selection import TooLargeError, make_exact, make_listed
 from kofn.engine.backups.slices import exact_q

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+
 from kofn.engine.game_files import list_games, load_game
 from oracles import (
     additive_fit_residual,

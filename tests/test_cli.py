@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from command_runs import refused, run, succeed, write_game
+
 from kofn import __version__
 from kofn.cli import main
 from kofn.engine.deployment_files import read_deployment_file

@@ -7,6 +7,8 @@ import threading
 import h5py
 import numpy as np
 import pytest
+from scipy import stats
+
 from kofn.engine import rollouts
 from kofn.engine.backups.selection import TooLargeError
 from kofn.engine.deployment import deploy
@@ -21,7 +23,6 @@ from kofn.engine.policy import (
     uniform_local_policy,
 )
 from oracles import random_game_tables, random_policy, random_rows
-from scipy import stats
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
+from numba import njit
+from scipy import stats
+
 from kofn.kernels import draws
 from kofn.kernels.draws.binomial import binomial_hat, log_binomial_ratio
 from kofn.kernels.draws.hypergeometric import hypergeometric_hat, log_hypergeometric_ratio
@@ -26,8 +29,6 @@ from laws import (
     stream_for,
     stream_of_words,
 )
-from numba import njit
-from scipy import stats
 
 
 @njit

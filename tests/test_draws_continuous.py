@@ -8,10 +8,11 @@ import math
 
 import numpy as np
 import pytest
-from kofn.kernels import draws
-from laws import FAMILY_LEVEL, N_DRAWS, assert_none_rejected, p_value_of_cells, stream_for
 from numba import njit
 from scipy import special, stats
+
+from kofn.kernels import draws
+from laws import FAMILY_LEVEL, N_DRAWS, assert_none_rejected, p_value_of_cells, stream_for
 
 
 @njit

@@ -8,6 +8,9 @@ import math
 
 import numpy as np
 import pytest
+from numba import njit
+from scipy import stats
+
 from kofn.kernels import draws
 from laws import (
     ALL_ONES,
@@ -22,8 +25,6 @@ from laws import (
     stream_for,
     stream_of_words,
 )
-from numba import njit
-from scipy import stats
 
 
 @njit

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from embedding_example import return_with_storms, tables_for_storms
 from kernel_signatures import all_kernels
-from oracles import labelled_chain, random_game_tables
 from readme import code_blocks
 from scipy import stats
 
 import kofn
+from oracles import labelled_chain, random_game_tables
 
 TESTS = Path(__file__).parent
 KERNELS = TESTS.parent / "kernels"

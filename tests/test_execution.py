@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kofn.engine.game import Game
 from kofn.engine.policy import SubsamplePolicy
 from kofn.engine.rollouts import arrange_rows

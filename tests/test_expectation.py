@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from kofn.engine.action_classes import list_counts
 from kofn.engine.backups.recursion import level_tables
 from kofn.engine.backups.symmetric_power import Factorisation, row_tables

@@ -8,6 +8,9 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
 from kofn.engine import figures
 from kofn.engine.figure_parts import colours_in_order
 from kofn.engine.figures import (
@@ -17,8 +20,6 @@ from kofn.engine.figures import (
     plot_value_against_k,
 )
 from kofn.engine.files import KofnFileError
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 KS = {
     "one": [7],

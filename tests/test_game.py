@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kofn.engine import tabulation
 from kofn.engine.game import ROW_SUM_ATOL, Game, Labels
 from oracles import random_game_tables

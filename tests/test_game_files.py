@@ -7,6 +7,7 @@ import re
 import h5py
 import numpy as np
 import pytest
+
 from kofn.engine import game_files
 from kofn.engine.game import Game, Labels
 from kofn.engine.game_files import list_games, load_game, load_settings, read_game_tables, write_game_tables

@@ -11,12 +11,13 @@ import h5py
 import numba
 import numpy as np
 import pytest
+from processes import KOFN, Session, assert_same_contents, catches_sigterm
+
 from kofn.engine.game import Game
 from kofn.engine.game_files import load_game
 from kofn.engine.solve import Interrupted
 from kofn.engine.study import study
 from oracles import random_game_tables
-from processes import KOFN, Session, assert_same_contents, catches_sigterm
 
 pytestmark = pytest.mark.slow
 

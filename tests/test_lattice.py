@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kofn.kernels.lattice import (
     advance_counts,
     enumerate_counts,

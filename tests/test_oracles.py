@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+
 from oracles import (
     agents_of,
     backup_fixed,
@@ -38,7 +40,6 @@ from oracles import (
     value_map,
 )
 from oracles.strategies import game_tables, seeds
-from scipy import stats
 
 CLOSE = {"rtol": 0.0, "atol": 1e-12}
 

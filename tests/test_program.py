@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from kofn.engine.program import Program, ProgramError
 from program_texts import program_of, text_of
+
+from kofn.engine.program import Program, ProgramError
 
 
 def test_source_as_lines_with_preamble():

@@ -7,8 +7,9 @@ import textwrap
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kofn.engine.program import Program, ProgramError
 from program_texts import frozen, many, python_function, text_of
+
+from kofn.engine.program import Program, ProgramError
 
 DETERMINISTIC = [
     "return 1.0 - abs(x - y)",

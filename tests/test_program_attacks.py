@@ -6,10 +6,11 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from program_texts import many, program_of, text_of
+
 from kofn.engine.program import Program, ProgramError
 from kofn.engine.program import program as program_module
 from kofn.engine.program.values import MAX_STEPS
-from program_texts import many, program_of, text_of
 
 ATTACKS = [
     "return ().__class__.__bases__[0].__subclasses__()",

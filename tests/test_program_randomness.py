@@ -8,8 +8,9 @@ from collections import Counter, defaultdict
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kofn.engine.program import Program, ProgramError
 from program_texts import law_of, many, program_of, python_function, text_of
+
+from kofn.engine.program import Program, ProgramError
 
 LAWS = {
     "coin": ("return 1 if random.random() < 0.3 else 0", {1: 0.3, 0: 0.7}),

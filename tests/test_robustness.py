@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from command_runs import refused, succeed, unchanged, write_game
+
 from kofn.engine import deployment, solve
 
 WORLDS = 10**400

@@ -8,6 +8,8 @@ import itertools
 import numba
 import numpy as np
 import pytest
+from scipy import stats
+
 from kofn.engine import rollouts
 from kofn.engine.deployment import deploy
 from kofn.engine.game import Game
@@ -24,7 +26,6 @@ from oracles import (
     ranks_listed,
     splitting_game,
 )
-from scipy import stats
 
 LEVEL = 1e-6
 MODES = (

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from kofn.engine import count_blind
 from kofn.engine.count_blind import best_count_blind
 from kofn.engine.game import Game

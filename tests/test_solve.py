@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from kofn.engine.checkpoints import read_checkpoint
 from kofn.engine.files import KofnFileError
 from kofn.engine.game import Game

@@ -7,9 +7,10 @@ import itertools
 
 import numpy as np
 import pytest
-from kofn.kernels import streams
 from numba import get_num_threads, njit, prange, set_num_threads
 from scipy import stats
+
+from kofn.kernels import streams
 
 LEVEL = 1e-7
 MASK = 2**32 - 1

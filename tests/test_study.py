@@ -3,7 +3,6 @@
 import h5py
 import numpy as np
 import pytest
-from oracles import random_game_tables
 
 from kofn.engine.cells import read_cell
 from kofn.engine.deployment import deploy
@@ -15,6 +14,7 @@ from kofn.engine.policy import uniform_local_policy
 from kofn.engine.solve import solve
 from kofn.engine.study import study
 from kofn.engine.study_files import read_study
+from oracles import random_game_tables
 
 FIGURES = ("reward-over-time", "reward-against-k", "solve-time-against-k", "value-against-k")
 
