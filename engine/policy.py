@@ -171,8 +171,9 @@ def _read(path: Path) -> np.ndarray:
         try:
             # Mapped: a damaged header must not ask for more memory than the file has bytes. Never unpickled.
             return np.lib.format.open_memmap(path, mode="r")
-        except ValueError as error:
-            raise ValueError(f"found no array of numbers as numpy.save writes it ({error})") from None
+        # A damaged header is parsed as Python, and fails in any way that Python can.
+        except Exception as error:
+            raise ValueError(f"found no array of numbers as numpy.save writes it ({reason_of(error)})") from None
     with h5py.File(path, "r") as file:
         if "local_policy" not in file:
             raise ValueError("found no dataset 'local_policy', expected one")

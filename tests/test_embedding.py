@@ -33,13 +33,19 @@ PUBLIC_KERNELS = [name for name in KERNEL_NAMES if not name.rpartition(".")[2].s
 
 
 def small_solution():
-    rng = np.random.default_rng(5)
-    game = kofn.Game(**random_game_tables(rng, 2, 2, 2, 2, gamma=0.9))
+    tables = random_game_tables(np.random.default_rng(5), 2, 2, 2, 2, gamma=0.9)
+    # Agents hardly move by themselves and earn more in state 0, so that a storm at the wrong step shows.
+    tables["P_l"] = 0.9 * np.eye(2)[None, :, None, :] + 0.1 * tables["P_l"]
+    tables["r_l"] = tables["r_l"] + np.array([10.0, 0.0])[:, None]
+    game = kofn.Game(**tables)
     return game, kofn.solve(game, 3)
 
 
-def expected_return_with_storms(game, policy, n, steps, storm_every, storm_size):
-    """Mean over all runs from s_g = 0 with everyone in state 1, by walking every state of n labelled agents."""
+def expected_return_with_storms(game, policy, n, steps, storm_every, storm_size, phase=0):
+    """Mean over all runs from s_g = 0 with everyone in state 1, by walking every state of n labelled agents.
+
+    With a phase the storms come so many steps late.
+    """
     P, reward, states = labelled_chain(game, policy, n)
     position = {state: i for i, state in enumerate(states)}
     storm = np.zeros_like(P)
@@ -52,23 +58,25 @@ def expected_return_with_storms(game, policy, n, steps, storm_every, storm_size)
     for step in range(steps):
         total += game.gamma**step * (law @ reward)
         law = law @ P
-        if step % storm_every == storm_every - 1:
+        if step % storm_every == (storm_every - 1 + phase) % storm_every:
             law = law @ storm
     return total
 
 
 def test_example_has_the_mean_that_plain_numpy_finds():
     game, solution = small_solution()
-    n, steps, storm, runs = 5, 25, (3, 2), 20_000
+    n, steps, storm, runs = 5, 25, (5, 3), 20_000
     tables = tables_for_storms(game, solution.policy)
     start = np.array([0, n])
     found = np.array([return_with_storms(*tables, start, steps, *storm, 11, run) for run in range(runs)])
     expected = expected_return_with_storms(game, solution.policy, n, steps, *storm)
     standard_error = found.std(ddof=1) / np.sqrt(runs)
     assert abs(found.mean() - expected) < stats.norm.isf(LEVEL / 2) * standard_error
-    # A loop that forgot the storms would be noticed.
-    calm = expected_return_with_storms(game, solution.policy, n, steps, steps + 1, 2)
-    assert abs(expected - calm) > 10 * standard_error
+    # Storms at another step, or of another size, would be noticed.
+    for other in ({"phase": -1}, {"phase": 1}, {"storm_size": storm[1] + 1}, {"storm_every": steps + 1}):
+        options = {"storm_every": storm[0], "storm_size": storm[1]} | other
+        wrong = expected_return_with_storms(game, solution.policy, n, steps, **options)
+        assert abs(expected - wrong) > 10 * standard_error
     np.testing.assert_array_equal(start, [0, n])
 
 

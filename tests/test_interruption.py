@@ -30,7 +30,7 @@ SOLVES = {
     "sampled": ["-k", 8, "--expectation", "sampled", "--seed", 7],
 }
 # Long deployments of small games, so that the cells take a while.
-STUDY = ["-n", 9, "-k", "1:4", "--tol", 1e-3, "--steps", 100_000, "--runs", 3, "--seed", 5, "-o", "study", "-q"]
+STUDY = ["-n", 9, "-k", "1:4", "--tol", 1e-3, "--steps", 400_000, "--runs", 3, "--seed", 5, "-o", "study", "-q"]
 
 
 def write_slow_game(path, gamma):
@@ -218,12 +218,13 @@ def test_stopped_study_says_so_in_one_line_and_goes_on(games, undisturbed, tmp_p
 
     def kill_a_worker(command):
         workers = command.wait_for(lambda: [pid for pid in command.workers() if catches_sigterm(pid)])
-        time.sleep(delays.uniform(1.0, 2.0))
+        time.sleep(delays.uniform(0.0, 1.0))
         command.kill_one(delays.choice(workers), signal.SIGKILL)
         return "jobs: a worker process was killed; finished cells are kept, start again to go on"
 
     def end_the_command(command):
-        command.wait_for(lambda: cells.count() >= 1)
+        goal = cells.count() + 1
+        command.wait_for(lambda: cells.count() >= goal)
         command.kill(signal.SIGTERM)
         return "stopped; finished cells are kept, start again to go on"
 

@@ -17,6 +17,8 @@ from .recursion import Recursion
 from .symmetric_power import Factorisation, SymmetricPower
 
 EXACT_METHODS = ("meet-in-the-middle", "symmetric-power", "recursion")
+# A sweep of more steps would take days; even planning it would.
+MAX_WORK = 10**13
 EXPECTATIONS = ("exact", "sampled", "rounded")
 
 
@@ -61,6 +63,23 @@ def check_lattice(game: Game, k: int, actions: str, memory_bytes: int) -> None:
             f"k: {k} agents in {game.n_sl} states have {n_c:.4g} count vectors, whose values take "
             f"{readable_bytes(needed)}, expected at most {readable_bytes(memory_bytes)}; lower k or raise the memory limit"
         )
+    n_choices = {"fixed": 1, "histogram": lattice_size(k, game.n_al), "shared": game.n_al**game.n_sl}
+    if actions == "joint":
+        work = game.n_sg * count_items(k, game.n_sl, game.n_al, actions)
+    else:
+        work = game.n_sg * n_choices[actions] * n_c * (k // game.n_sl + 1)
+    if work > MAX_WORK:
+        raise TooLargeError(
+            f"k: a sweep over {actions} actions with k = {k} takes {readable_number(work)} steps, or as many numbers of "
+            f"8 bytes in tables ({readable_bytes(8 * work)}), expected at most {readable_number(MAX_WORK)}; "
+            f"lower k or take cheaper actions"
+        )
+
+
+def readable_number(number: int) -> str:
+    """A whole number of any size in short, such as 3.2e+15."""
+    digits = str(number)
+    return digits if len(digits) <= 6 else f"{digits[0]}.{digits[1]}e+{len(digits) - 1}"
 
 
 class _SharedByMaps:
