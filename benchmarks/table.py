@@ -58,7 +58,8 @@ def rows(report: dict) -> list[tuple[str, str, str]]:
     named = {
         "test_authors_experiment": "the authors' experiment: `formation`, n = 14, k = 2 … 14, 20 runs × 200 steps, figures",
         "test_start_up_of_a_second_solve": "`kofn solve formation -k 2`, kernels in the cache",
-        "test_compilation_of_a_first_solve": "the same, nothing compiled yet",
+        "test_start_up_of_numba": "a script with one cached Numba function, for comparison",
+        "test_compilation_of_a_first_solve": "`kofn solve formation -k 2`, nothing compiled yet",
         "test_import": "`import kofn`",
         "test_help[command0]": "`kofn --help`",
     }

@@ -28,6 +28,15 @@ def test_authors_experiment(benchmark, tmp_path):
     assert re.search(r"^ +14 ", printed, re.MULTILINE)
 
 
+def test_start_up_of_numba(benchmark, tmp_path):
+    """What any program with one cached compiled function costs: the floor under the next figure."""
+    script = tmp_path / "sum.py"
+    script.write_text(
+        "import numpy\nfrom numba import njit\n@njit(cache=True)\ndef f(x):\n    return x.sum()\nf(numpy.ones(3))\n"
+    )
+    benchmark.pedantic(lambda: subprocess.run([sys.executable, script], check=True), rounds=7, warmup_rounds=1)
+
+
 @pytest.mark.parametrize("command", [["--help"], ["solve", "--help"]])
 def test_help(benchmark, command):
     assert "Usage" in benchmark.pedantic(run, args=command, rounds=7, warmup_rounds=1)

@@ -14,6 +14,7 @@ import pickle
 import signal
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -66,7 +67,7 @@ def run_jobs(
     threads = max(1, len(os.sched_getaffinity(0)) // n_processes)
     with ProcessPoolExecutor(n_processes, context, _start_worker, (stop, threads, shared_work)) as pool:
         try:
-            with _interrupts_held_back():
+            with _workers_of_our_own():
                 positions: dict[Future, int] = {pool.submit(_run_job, i): i for i in range(len(jobs))}
                 # The pool looks for new processes when something is submitted, just before it starts one: without
                 # this it would not notice that the last one was killed.
@@ -98,13 +99,20 @@ def _interrupted() -> Interrupted:
 
 
 @contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Processes started inside never see SIGINT: a terminal's Ctrl-C reaches the whole group, and the parent decides."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _workers_of_our_own() -> Iterator[None]:
+    """Processes started inside know nothing of the user's script and its terminal.
+
+    They do not run the script again, so that it needs no `if __name__ == "__main__"`. And they never see SIGINT: a terminal's
+    Ctrl-C reaches the whole group, and the parent decides.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        sys.modules["__main__"] = script
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class _Worker:

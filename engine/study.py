@@ -104,7 +104,7 @@ def study(
     steps, runs, seed, level : as in `deploy`
     jobs : int, optional     processes; by default one for each core
     memory_bytes : int, optional    limit for the tables of each process; by default three quarters of the machine's memory,
-        shared evenly
+        a share for each core
     force : bool             redo cells that belong to another study instead of refusing
     on_sensitivity : function of a text, called before the cells run
     progress : function of (k just finished, cells finished, cells in all)
@@ -130,7 +130,8 @@ def study(
         actions, local_policy = "fixed", checked_local_policy(local_policy, game)
     cores = len(os.sched_getaffinity(0))
     n_processes = min(positive_integer("jobs", cores if jobs is None else jobs), len(ks))
-    memory = default_memory_bytes() // n_processes if memory_bytes is None else memory_bytes
+    # A share for each core, however many processes there are: the limit decides between methods, and so on bits.
+    memory = default_memory_bytes() // cores if memory_bytes is None else memory_bytes
     cells = [
         Cell(
             game=game, k=size, actions=actions, expectation=expectation, samples=samples if expectation == "sampled" else 0,

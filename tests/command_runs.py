@@ -69,8 +69,7 @@ def refused(*arguments: Any, code: int = 1) -> str:
     assert result.stdout == ""
     *before, message = result.stderr.splitlines()
     if code == 2:
-        assert before[0].startswith("Usage: ")
-        before = [line for line in before[1:] if line and not line.startswith(("Try ", " "))]
+        before = [line for line in before if line and not line.startswith(("Usage: ", "Try ", " "))]
     assert before == []
     assert message.startswith("Error: ")
     return message.removeprefix("Error: ")

@@ -6,6 +6,7 @@ They are programs so that one that hangs can be killed.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -35,6 +36,12 @@ def poll_until_told(folder, name, _ballast, should_stop):
         pass
     (folder / f"told-{name}").touch()
     raise Interrupted("told")
+
+
+def hear_nothing(folder, name, _ballast, _should_stop):
+    """A job in a long kernel, which does not let go of the interpreter."""
+    (folder / f"{name}.{os.getpid()}").touch()
+    ctypes.PyDLL(None).sleep(1000)
 
 
 def finish_at_once(folder, name, _ballast, _should_stop):
@@ -144,5 +151,17 @@ def group_is_told_to_end(folder):
     run(folder, poll_until_told, poll_until_told, poll_until_told, stop_when=send_once)
 
 
+def parent_killed_in_the_middle_of_sweeps(folder):
+    def kill_this():
+        if pid_of(folder, "a") and pid_of(folder, "b"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    run(folder, hear_nothing, hear_nothing, stop_when=kill_this)
+
+
 if __name__ == "__main__":
-    globals()[sys.argv[1]](Path(sys.argv[2]))
+    # Workers import jobs from a module: they do not run this program again.
+    import pool_scenarios
+
+    getattr(pool_scenarios, sys.argv[1])(Path(sys.argv[2]))

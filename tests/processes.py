@@ -54,6 +54,10 @@ class Session:
         out, err = self._process.communicate(timeout=timeout_s)
         return self._process.returncode, out, err
 
+    def wait_for_end(self, timeout_s: float) -> int:
+        """Wait for the command, but not for what it started and shares its output with; exit code."""
+        return self._process.wait(timeout_s)
+
     def kill(self, number: int) -> None:
         """Send a signal to the command alone."""
         self._process.send_signal(number)

@@ -90,6 +90,7 @@ def test_every_example_runs(name, here, shelf):
         assert succeed(*smaller(shlex.split(example)))
 
 
+@pytest.mark.slow
 def test_commands_in_the_readme_run(here):
     lines = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("kofn ")]

@@ -30,7 +30,7 @@ SOLVES = {
     "sampled": ["-k", 8, "--expectation", "sampled", "--seed", 7],
 }
 # Long deployments of small games, so that the cells take a while.
-STUDY = ["-n", 9, "-k", "1:4", "--tol", 1e-3, "--steps", 400_000, "--runs", 3, "--seed", 5, "-o", "study", "-q"]
+STUDY = ["-n", 9, "-k", "1:4", "--tol", 1e-3, "--steps", 250_000, "--runs", 3, "--seed", 5, "-o", "study", "-q"]
 
 
 def write_slow_game(path, gamma):
@@ -198,7 +198,6 @@ def test_killed_study_redoes_no_finished_cell(games, undisturbed, tmp_path):
             command.kill(signal.SIGKILL)
             assert command.finish(TIMEOUT_S)[0] == -signal.SIGKILL
             assert command.is_empty_soon()
-        assert not (tmp_path / "study" / "study.h5").exists()
         cells.check()
         if cells.count() == 4:
             break
@@ -311,3 +310,22 @@ def test_pool_neither_hangs_nor_leaves_anyone_behind(scenario, outcome, told, tm
     first, second = out.splitlines()
     assert first.startswith(outcome)
     assert second.split() == ["told:", *told.split()]
+
+
+def test_workers_do_not_outlive_a_killed_parent_by_a_sweep(tmp_path):
+    program = Path(__file__).with_name("pool_scenarios.py")
+    with Session(sys.executable, program, "parent_killed_in_the_middle_of_sweeps", tmp_path, folder=tmp_path) as pool:
+        assert pool.wait_for_end(60.0) == -signal.SIGKILL
+        assert pool.is_empty_soon()
+
+
+def test_script_that_makes_a_study_needs_no_guard(games, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import kofn\n"
+        "print('once')\n"
+        f"game = kofn.load_game({str(games[0.9])!r})\n"
+        "print(kofn.study(game, 4, [1, 2], output='study', steps=10, runs=2, tol=1.0, jobs=2).k)\n"
+    )
+    with Session(sys.executable, script, folder=tmp_path) as command:
+        assert command.finish(TIMEOUT_S) == (0, "once\n[1 2]\n", "")

@@ -111,6 +111,7 @@ def test_whole_numbers_are_read_exactly(here):
         ("deploy", ("--trace-agents", "-1"), "expected at least 0"),
         ("deploy", ("surplus",), "unexpected extra argument"),
         ("games", ("robots", "traffic"), "unexpected extra argument"),
+        ("inspect", ("--state",), "requires an argument"),
     ],
 )  # fmt: skip
 def test_what_the_options_do_not_take(here, command, arguments, words):
