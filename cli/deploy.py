@@ -122,10 +122,10 @@ def deploy(
     if as_json:
         say(json.dumps({k: _finite(v) for k, v in summary.items()}, indent=2))
         return
-    interval = "" if runs == 1 else f" ± {deployment.return_half_width:.2g} (95 %, over {runs} runs)"
+    interval = _interval(deployment.return_half_width, f"over {runs} runs")
     say(f"return          {deployment.mean_return:.9g}{interval}, discounted, {steps} steps")
     say(f"                what later steps add is at most {deployment.truncation_bound:.2g}")
-    say(f"average reward  {deployment.average_reward:.9g} ± {deployment.average_half_width:.2g} (95 %, batch means)")
+    say(f"average reward  {deployment.average_reward:.9g}{_interval(deployment.average_half_width, 'batch means')}")
     say(f"global states   {_shares(summary['occupancy'])}")
     say(f"local states    {_shares(summary['mean_population'])}")
     rate = steps * runs / max(deployment.wall_time_s, 1e-9)
@@ -136,6 +136,11 @@ def deploy(
 
 def _shares(shares):
     return ", ".join(f"{label}: {100 * share:.3g} %" for label, share in shares.items())
+
+
+def _interval(half_width, kind):
+    """One run, or one batch, has no interval."""
+    return f" ± {half_width:.2g} (95 %, {kind})" if math.isfinite(half_width) else ""
 
 
 def _finite(value):

@@ -209,7 +209,9 @@ def describe_game(game: Game) -> str:
         ("local actions", labels.local_actions),
     )
     initial = "Dirichlet law of the local states" if game.dirichlet else "law of the local states"
-    lines = [game.name, "", game.description.strip(), ""]
+    lines = [game.name, ""]
+    if game.description.strip():
+        lines += [game.description.strip(), ""]
     lines += [f"{name:15s} {', '.join(str(x) for x in space)}" for name, space in spaces]
     lines.append(f"{'gamma':15s} {game.gamma}")
     lines.append(f"{'agents':15s} {game.n_agents if game.n_agents is not None else 'any number'}")

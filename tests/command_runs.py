@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
+from processes import KOFN
 
 from kofn.cli import main
 
@@ -88,3 +91,13 @@ def unchanged(folder: Path) -> Iterator[None]:
 def _bytes_of_files(folder: Path) -> dict[str, bytes | None]:
     paths = sorted(folder.rglob("*"))
     return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
+
+
+def shell(line: str, folder: Path, **environment: str | None) -> tuple[int, str, str]:
+    """Run a line of bash with the present kofn first on the path; exit code, stdout, stderr. None unsets a variable."""
+    env = {key: value for key, value in (os.environ | environment).items() if value is not None}
+    env["PATH"] = f"{KOFN.parent}:{env['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=env, capture_output=True, text=True, errors="replace", timeout=300
+    )
+    return done.returncode, done.stdout, done.stderr

@@ -242,6 +242,7 @@ def test_deploy_options(here, shelf):
     # One run of one step has no interval.
     assert report["return_half_width"] is None
     assert report["average_half_width"] is None
+    assert "nan" not in succeed("deploy", shelf / "s.h5", "--steps", 1, "-q")
     succeed(
         "deploy", shelf / "s.h5", "-n", 5, "--steps", 30, "--level", "agents", "--rewards", "drawn", "--trace-points", 10,
         "--trace-agents", 2, "--memory", "1GB", "--threads", 1, "-o", "d.h5", "-q",

@@ -2,22 +2,18 @@
 
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from command_runs import refused, run, succeed, unchanged, write_game
-from processes import KOFN, Session
+from command_runs import refused, shell, succeed, unchanged, write_game
 
 from kofn.engine.deployment_files import read_deployment_file
 from kofn.engine.files import KofnFileError, create_array, write_atomically
 from kofn.engine.solution_files import read_solution
-from kofn.kernels.compilation import _CACHE_FOLDER
 
 TINY_STUDY = ("--steps", 5, "--runs", 2, "--jobs", 1, "-q")
 
@@ -46,16 +42,6 @@ def solve_to(output, *more):
 
 def deploy_to(output, *more):
     return ("deploy", "s.h5", "--steps", 3, "-o", output, "-q", *more)
-
-
-def shell(line, folder, **environment):
-    """Run a line of bash with the present kofn first on the path; exit code, stdout, stderr."""
-    env = {key: value for key, value in (os.environ | environment).items() if value is not None}
-    env["PATH"] = f"{KOFN.parent}:{env['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", line], cwd=folder, env=env, capture_output=True, text=True, errors="replace", timeout=300
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 # ---- What is there already
@@ -295,106 +281,10 @@ def test_commands_on_a_full_disk(command, left, here):
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-# ---- Who reads what is printed
-
-
-BUFFERED, UNBUFFERED = {"PYTHONUNBUFFERED": None}, {"PYTHONUNBUFFERED": "1"}
-
-
 @pytest.mark.slow
-def test_a_reader_that_leaves_is_no_error(here):
-    for command, buffering in (
-        ("games", BUFFERED),
-        ("games", UNBUFFERED),
-        ("--help", BUFFERED),
-        ("inspect s.h5", BUFFERED),
-    ):
-        code, _, err = shell(f"kofn {command} | true; exit ${{PIPESTATUS[0]}}", here, **buffering)
-        assert (code, err) in ((1, ""), (0, "")), command
-    code, out, err = shell("kofn inspect s.h5 | head -n 1; exit ${PIPESTATUS[0]}", here)
-    assert (code, out, err) == (0, "s.h5: solution of a surrogate game\n", "")
-    # The file is whole, whoever listens.
-    shell("kofn solve rooms.toml -k 2 -o new.h5 | true", here)
-    assert read_solution("new.h5").k == 2
-
-
-@pytest.mark.slow
-def test_a_stdout_that_is_full_is_one_line(here):
-    solve = "solve rooms.toml -k 2 -o new.h5 -q"
-    for command, buffering in (("games", BUFFERED), ("games", UNBUFFERED), ("--help", BUFFERED), (solve, BUFFERED)):
-        result = shell(f"kofn {command} > /dev/full", here, **buffering)
-        assert result == (1, "", "Error: stdout: No space left on device\n"), command
-    assert read_solution("new.h5").k == 2
-
-
-@pytest.mark.slow
-def test_work_goes_on_when_nobody_sees_the_progress(here):
-    for stderr, buffering in (
-        ("2>&-", BUFFERED),
-        ("2>/dev/full", BUFFERED),
-        ("2>/dev/full", UNBUFFERED),
-        ("2> >(true)", BUFFERED),
-    ):
-        code, out, _ = shell(f"kofn deploy s.h5 --steps 20 {stderr}", here, **buffering)
-        assert code == 0
-        assert out.startswith("return ")
-    assert shell("kofn solve rooms.toml -k 2 -o new.h5 <&- >&- 2>&-", here)[0] == 0
-    assert read_solution("new.h5").k == 2
-
-
-@pytest.mark.slow
-def test_terminals_with_few_letters(here):
-    write_game(here, ('name = "rooms"', 'name = "日本"'))
-    for encoding, name in (("latin-1", r"\u65e5\u672c"), ("ascii", "日本")):
-        done = shell("kofn games rooms.toml", here, PYTHONIOENCODING=encoding, LC_ALL="C.UTF-8")
-        assert done[::2] == (0, "")
-        assert name in done[1]
-
-
-@pytest.mark.slow
-def test_interrupts_while_nothing_is_under_way_are_one_word(here):
-    os.mkfifo("game.toml")
-    # Opening a pipe for writing waits for its reader, which then waits for the text.
-    with Session(KOFN, "games", "game.toml", folder=here) as session, open("game.toml", "wb"):
-        session.kill(signal.SIGINT)
-        code, out, err = session.finish(60)
-    assert (code, out, err.strip()) == (1, "", "Aborted!")
-
-
-# ---- Where compiled kernels are kept
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"NUMBA_CACHE_DIR": "rooms.toml/x"},
-        {"XDG_CACHE_HOME": "/proc/nothing"},
-        {"HOME": "/proc/nothing", "XDG_CACHE_HOME": None},
-        {"HOME": None, "XDG_CACHE_HOME": None},
-    ],
-    ids=["numba", "xdg", "home", "homeless"],
-)
-def test_caches_that_cannot_be_written(environment, here):
-    # The folder that is taken instead is below the temporary one; the kernels are there already, to save the time.
-    (here / "tmp").mkdir()
-    (here / "tmp" / f"kofn-{os.getuid()}").symlink_to(Path(_CACHE_FOLDER).parent)
-    settings = {"NUMBA_CACHE_DIR": None, "TMPDIR": str(here / "tmp")} | environment
-    if environment.get("HOME", "") is None:
-        settings["XDG_CACHE_HOME"] = str(Path(_CACHE_FOLDER).parents[1])
-    code, out, err = shell("kofn solve rooms.toml -k 2 -o new.h5 -q", here, **settings)
-    assert (code, err) == (0, "")
-    assert "written     new.h5" in out
-
-
-def test_a_command_line_of_nonsense_is_refused_in_full():
-    for words in (
-        ("solve",),
-        ("solve", "formation"),
-        ("deploy",),
-        ("study", "formation"),
-        ("inspect",),
-        ("solve", "-k"),
-    ):
-        refused(*words, code=2)
-    assert run().exit_code == 2
+def test_a_machine_without_the_memory_that_it_was_said_to_have(here):
+    before = sorted(os.listdir())
+    command = "kofn deploy s.h5 -n 1e9 --level agents --steps 1 --memory 100GB -o new.h5 -q"
+    code, out, err = shell(f"ulimit -v 4000000; {command}", here, NUMBA_NUM_THREADS="1")
+    assert (code, out, err) == (1, "", "Error: memory: this needs more than the machine has; lower k or n\n")
+    assert sorted(os.listdir()) == before
