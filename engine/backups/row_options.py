@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...kernels.lattice import enumerate_counts, lattice_size, lattice_sizes, rank_counts
+from ...kernels.lattice import enumerate_counts, fill_successors, lattice_size, lattice_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,21 +42,23 @@ def make_row_options(k: int, n_al: int, actions: str) -> RowOptions:
     row_parent = np.zeros(row_offset[-1], dtype=np.int64)
     row_action = np.zeros(row_offset[-1], dtype=np.int64)
     sizes = lattice_sizes(k, n_al)
+    actions_of = np.arange(n_al)
     for agents in range(1, k + 1):
-        rows = row_counts[row_offset[agents] : row_offset[agents + 1]]
+        here = slice(row_offset[agents], row_offset[agents + 1])
         if actions == "shared":
-            rows[np.arange(n_al), np.arange(n_al)] = agents
-        else:
-            enumerate_counts(agents, rows)
-        for i, row in enumerate(rows):
-            action = int(np.flatnonzero(row)[0])
-            below = row.copy()
-            below[action] -= 1
-            row_action[row_offset[agents] + i] = action
-            if actions == "shared":
-                row_parent[row_offset[agents] + i] = action if agents > 1 else 0
-            else:
-                row_parent[row_offset[agents] + i] = rank_counts(below, sizes)
+            row_counts[here] = agents * np.eye(n_al, dtype=np.int64)
+            row_parent[here] = actions_of if agents > 1 else 0
+            row_action[here] = actions_of
+            continue
+        enumerate_counts(agents, row_counts[here])
+        row_action[here] = (row_counts[here] > 0).argmax(axis=1)
+        # The agent less is one of the lowest action: every smaller row is the parent by each action not above its own lowest.
+        below = row_counts[row_offset[agents - 1] : row_offset[agents]]
+        successor = np.empty((len(below), n_al), dtype=np.int32)
+        fill_successors(agents - 1, sizes, successor)
+        lowest = (below > 0).argmax(axis=1) if agents > 1 else np.full(1, n_al - 1)
+        parent, action = np.nonzero(actions_of <= lowest[:, None])
+        row_parent[row_offset[agents] + successor[parent, action]] = parent
     return RowOptions(
         n_options=n_options, row_offset=row_offset, row_counts=row_counts, row_parent=row_parent, row_action=row_action
     )

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import platform
+import queue
 import re
 import socket
 import tempfile
@@ -27,6 +29,7 @@ from .cells import Cell, run_cell
 
 CONNECT_S = 5.0
 POLL_S = 0.2
+COUNT_WORKERS_S = 2.0
 # After that many lost workers a cell is taken to be what kills them.
 MAX_LOST_WORKERS = 3
 CLOSE_S = 3.0
@@ -149,32 +152,46 @@ class Cluster:
         client, expected = self._client, _versions()
         waiting = list(range(len(cells)))[::-1]
         running: dict[Any, int] = {}
+        # Futures as they end: a worker gets its next cell at once, before the file of the last one has come.
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        n_workers, counted_at = 0, -math.inf
+        future = None
         try:
             while waiting or running:
-                if on_wait is not None and not self.n_workers():
+                # A question that goes over the network.
+                if not n_workers or time.monotonic() - counted_at > COUNT_WORKERS_S:
+                    n_workers, counted_at = self.n_workers(), time.monotonic()
+                if on_wait is not None and not n_workers:
                     on_wait(f"scheduler: {self._address} has no workers, waiting for one")
                     on_wait = None
                 # Not more cells than workers, so that none waits behind another while a worker is idle.
-                while waiting and len(running) < max(1, self.n_workers()):
-                    position = waiting.pop()
-                    cell = cells[position]
-                    future = client.submit(
-                        compute_cell, cell, expected, key=f"{cell.name}-{time.time_ns()}", pure=False, retries=0
+                idle = max(1, n_workers) - len(running) + (future is not None)
+                for position in [waiting.pop() for _ in range(min(idle, len(waiting)))]:
+                    started = client.submit(
+                        compute_cell,
+                        cells[position],
+                        expected,
+                        key=f"{cells[position].name}-{time.time_ns()}",
+                        pure=False,
+                        retries=0,
                     )
-                    running[future] = position
-                for future in [x for x in running if x.done()]:
+                    running[started] = position
+                    started.add_done_callback(ended.put)
+                if future is not None:
                     position = running.pop(future)
                     content = self._result(future, cells[position])
                     if content is None:
                         waiting.append(position)
-                        continue
-                    write_bytes_atomically(paths[position], content)
-                    yield position
+                    else:
+                        write_bytes_atomically(paths[position], content)
+                        yield position
                 if client.status != "running":
                     raise self._lost()
                 if (waiting or running) and should_stop():
                     raise Interrupted("stopped; finished cells are kept, start again to go on")
-                time.sleep(POLL_S)
+                future = None
+                with contextlib.suppress(queue.Empty):
+                    future = ended.get(timeout=POLL_S)
         finally:
             for future in running:
                 with contextlib.suppress(Exception):
