@@ -33,6 +33,8 @@ _PUBLIC = {
     "fit_slope": "evaluation.gaps",
     "SlopeFit": "evaluation.gaps",
     "sampling_bound": "evaluation.gaps",
+    "exploitability": "equilibrium.exploitability",
+    "Exploitability": "equilibrium.exploitability",
     "deploy": "deployment",
     "Deployment": "deployment",
     "count_sensitivity": "sensitivity",
@@ -51,6 +53,7 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
     from .engine.deployment import Deployment, deploy
+    from .engine.equilibrium.exploitability import Exploitability, exploitability
     from .engine.evaluation.evaluate import Evaluation, evaluate
     from .engine.evaluation.files import read_evaluation, write_evaluation
     from .engine.evaluation.gaps import SlopeFit, fit_slope, sampling_bound

@@ -12,9 +12,11 @@ from .. import __version__
 from .deploy import deploy
 from .errors import KofnGroup
 from .evaluate import evaluate
+from .exploitability import exploitability
 from .export import export
 from .games import games
 from .inspect import inspect
+from .nash import nash
 from .refine import refine
 from .report import report
 from .solve import solve
@@ -41,5 +43,5 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for command in (games, solve, evaluate, refine, deploy, study, inspect, report, export):
+for command in (games, solve, nash, evaluate, exploitability, refine, deploy, study, inspect, report, export):
     main.add_command(command)

@@ -18,8 +18,8 @@ from .signals import end_on_signals
     help="File to write; its suffix .csv or .nc decides what.",
 )  # fmt: skip
 @click.option(
-    "--what", type=click.Choice(["cells", "runs", "states"]), default=None,
-    help="Rows of a CSV table.  [default: cells of a study, states of a solution, runs of a deployment]",
+    "--what", type=click.Choice(["cells", "runs", "states", "rounds"]), default=None,
+    help="Rows of a CSV table.  [default: cells of a study, states of a solution, runs of a deployment, rounds of an alternation]",
 )  # fmt: skip
 @options.force
 def export(path, output, what, force):

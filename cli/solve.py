@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from . import options
 from .errors import KofnCommand, say
 from .progress import ProgressLine, readable_seconds
 from .signals import stop_on_signals
+from .workers import workers_of
 
 
 @click.command(cls=KofnCommand)
@@ -102,7 +102,7 @@ def solve(
             final=report.width <= report.tol,
         )
 
-    with stop_on_signals() as should_stop, _workers_of(scheduler) as workers:
+    with stop_on_signals() as should_stop, workers_of(scheduler) as workers:
         try:
             solution = solve_game(
                 loaded, k, actions, expectation, tol, local_policy=policy, method=method, warm_start=warm_start,
@@ -126,22 +126,6 @@ def solve(
     if saved:
         say(f"saved by    {saved}")
     say(f"written     {output}")
-
-
-@contextlib.contextmanager
-def _workers_of(scheduler):
-    """The workers of a scheduler, or None without one."""
-    if scheduler is None:
-        yield None
-        return
-    from ..engine.study.cluster import connect
-    from ..engine.sweeps.spread import DaskWorkers
-
-    cluster = connect(scheduler)
-    try:
-        yield DaskWorkers(cluster._client, scheduler)
-    finally:
-        cluster.close()
 
 
 def _savings(solution):

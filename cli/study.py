@@ -10,6 +10,8 @@ import click
 
 from . import options
 from .errors import KofnCommand, say
+from .nash_options import NAMES as NASH
+from .nash_options import with_nash_options
 from .progress import ProgressLine, readable_seconds
 from .signals import stop_on_signals
 
@@ -28,6 +30,10 @@ _SETTINGS = (
     click.option("-k", "k", type=_KS, default=None, help="Sample sizes, such as 1:20 or 2,4,8,n."),
     click.option("--actions", type=_CLASSES, default=None, help="What the k agents may do together.  [default: joint]"),
     options.local_policy,
+    click.option(
+        "--method", type=click.Choice(["solve", "nash"]), default=None,
+        help="nash: first alternate best responses at the largest k, then every k answers that local policy.  [default: solve]",
+    ),
     click.option("--expectation", type=_EXPECTATIONS, default=None, help="How E[V(c')] is computed.  [default: exact]"),
     click.option(
         "--samples", type=options.WholeNumber(1, 10**6), default=None, help="Draws for each item, if sampled.  [default: 10]"
@@ -61,6 +67,7 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
 @click.command(cls=KofnCommand)
 @click.argument("games", nargs=-1, required=True)
 @_with_settings
+@with_nash_options
 @click.option(
     "-o", "--output", type=options.OutputPath(file_okay=False, path_type=Path), default=None, help="Folder to write."
 )
@@ -95,7 +102,8 @@ def study(games, output, dry_run, jobs, scheduler, memory, force, quiet, **given
         raise click.UsageError("Missing option '-o' / '--output'.")
     if scheduler is not None and jobs is not None:
         raise click.UsageError("--jobs and --scheduler exclude each other")
-    settings: StudySettings = _settings(games, {name: value for name, value in given.items() if value is not None})
+    config = given.pop("config")
+    settings: StudySettings = _settings(games, {name: x for name, x in given.items() if x is not None}, config)
     if dry_run:
         from ..engine.study.run import count_finished, processes
 
@@ -117,14 +125,43 @@ def study(games, output, dry_run, jobs, scheduler, memory, force, quiet, **given
         try:
             result = run_study(
                 settings, output=output, jobs=jobs, scheduler=scheduler, memory_bytes=memory, force=force,
-                on_sensitivity=say, on_wait=shown.say, progress=show, should_stop=should_stop,
+                on_sensitivity=say, on_wait=shown.say, on_pair=shown.show, progress=show, should_stop=should_stop,
             )  # fmt: skip
         finally:
             shown.close()
     _report(result, settings, output)
 
 
-def _settings(games: tuple[str, ...], changes: dict[str, Any]) -> StudySettings:
+def _settings(games: tuple[str, ...], changes: dict[str, Any], config: Path | None) -> StudySettings:
+    nash = {name: changes.pop(name) for name in NASH if name in changes}
+    if nash:
+        changes["nash"] = nash
+    if config is not None:
+        changes = _with_config(games, changes, config)
+    if changes.get("nash") and changes.setdefault("method", "nash") != "nash":
+        raise click.UsageError(f"--{next(iter(changes['nash'])).replace('_', '-')} is for --method nash")
+    return _study_settings(games, changes)
+
+
+def _with_config(games: tuple[str, ...], changes: dict[str, Any], config: Path) -> dict[str, Any]:
+    """What the authors' file of hyperparameters asks for, below what was given here."""
+    from ..engine.equilibrium.settings import read_authors_config
+    from ..engine.game_files import load_game
+
+    authors = read_authors_config(config)
+    if len(games) != 1:
+        raise click.UsageError("--config is for one game")
+    authors.check_fits(load_game(games[0]))
+    alternation = dict(authors.alternation)
+    base = {
+        "n": (alternation.pop("n"),), "samples": alternation.pop("samples"), "tol": alternation.pop("tol"), "k": authors.k,
+        "steps": authors.steps, "runs": authors.runs, "seeds": tuple(range(authors.seeds)), "method": "nash",
+    }  # fmt: skip
+    nash = alternation | {"steps": authors.steps, "runs": authors.runs * authors.seeds} | changes.get("nash", {})
+    return base | changes | {"nash": nash}
+
+
+def _study_settings(games: tuple[str, ...], changes: dict[str, Any]) -> StudySettings:
     from ..engine.game_files import load_game
     from ..engine.study.settings import StudySettings, find_study_file, read_study_file, settings_from
 

@@ -62,6 +62,7 @@ class Deployment:
     trace_reward : float64[runs, n_points]   mean reward over the steps of a point
     trace_return : float64[runs, n_points]   discounted reward up to the last step of a point
     trace_global_state : int32[runs, n_points]   before the first step of a point
+    trace_global_action : int32[runs, n_points]   in the first step of a point; −1 where an older file does not tell
     trace_population : int64[runs, n_points, n_sl]   before the first step of a point
     trace_agents : int32[runs, n_points, n_traced]   local states of the first agents, before the first step of a point
     truncation_bound : float   |Σ_{t >= steps} γ**t r_t| is at most this in every run
@@ -78,6 +79,7 @@ class Deployment:
     trace_reward: np.ndarray
     trace_return: np.ndarray
     trace_global_state: np.ndarray
+    trace_global_action: np.ndarray
     trace_population: np.ndarray
     trace_agents: np.ndarray
     truncation_bound: float
@@ -288,6 +290,7 @@ def _deployment(
         trace_reward=record.trace_rewards / np.diff(trace_step, append=steps),
         trace_return=record.trace_discounted,
         trace_global_state=record.trace_global_state,
+        trace_global_action=record.trace_global_action,
         trace_population=record.trace_population,
         trace_agents=trace_agents,
         truncation_bound=_truncation_bound(game, steps),

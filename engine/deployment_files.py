@@ -29,6 +29,7 @@ _ARRAYS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
     ("trace_reward", ("run", "trace_step"), "mean reward per step over the steps of a point", "reward"),
     ("trace_return", ("run", "trace_step"), "discounted reward up to the last step of a point", "reward"),
     ("trace_global_state", ("run", "trace_step"), "global state before the first step of a point", "1"),
+    ("trace_global_action", ("run", "trace_step"), "global action in the first step of a point", "1"),
     ("trace_population", ("run", "trace_step", "local_state"), "agents in each state before a point", "agents"),
     ("trace_agents", ("run", "trace_step", "agent"), "local states of the first agents before a point", "1"),
 )
@@ -76,6 +77,8 @@ def read_deployment_file(path: str | Path) -> Deployment:
 def read_deployment(group: h5py.Group) -> Deployment:
     """Read back what `write_deployment` wrote, bit for bit.
 
+    Files from before the trace had global actions are read with `trace_global_action` filled with −1.
+
     Parameters
     ----------
     group : h5py.Group
@@ -88,6 +91,8 @@ def read_deployment(group: h5py.Group) -> Deployment:
     arrays = {name: group[name][...] for name, *_ in _ARRAYS if name in group}
     if "trace_agents" not in arrays:
         arrays["trace_agents"] = np.empty((*arrays["trace_reward"].shape, 0), np.int32)
+    if "trace_global_action" not in arrays:
+        arrays["trace_global_action"] = np.full(arrays["trace_reward"].shape, -1, np.int32)
     sizes = {"run": config["runs"]}
     for name, axes, *_ in _ARRAYS:
         expected = tuple(sizes.setdefault(axis, size) for axis, size in zip(axes, arrays[name].shape))

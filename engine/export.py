@@ -15,6 +15,7 @@ from .export_tables import (
     decoded,
     read_named_arrays,
     tabulate_deployment,
+    tabulate_rounds,
     tabulate_solution,
     tabulate_study,
 )
@@ -26,6 +27,7 @@ TABLES = {
     "kofn-solution": ("states",),
     "kofn-deployment": ("runs",),
     "kofn-cell": ("states",),
+    "kofn-equilibrium": ("rounds", "states"),
 }
 """What there is to tabulate in each kind of file; the first is the default."""
 
@@ -33,7 +35,7 @@ SUFFIXES = (".csv", ".nc")
 
 
 def export_file(path: str | Path, output: str | Path, *, what: str | None = None, overwrite: bool = False) -> str:
-    """Write a study, a solution, a deployment or a cell as CSV (one long table) or as netCDF-4 (everything).
+    """Write a study, a solution, an alternation, a deployment or a cell as CSV (one long table) or as netCDF-4 (everything).
 
     Parameters
     ----------
@@ -81,6 +83,11 @@ def _tabulate(path: Path, kind: str, what: str) -> Table:
     from .deployment_files import read_deployment
     from .solution_files import read_any_solution
 
+    if kind == "kofn-equilibrium":
+        from .equilibrium.files import read_equilibrium
+
+        equilibrium = read_equilibrium(path)
+        return tabulate_rounds(equilibrium) if what == "rounds" else tabulate_solution(equilibrium.solution)
     if what == "states":
         return tabulate_solution(read_any_solution(path))
     with open_checked(path, kind) as file:

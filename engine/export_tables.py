@@ -7,7 +7,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -16,6 +16,9 @@ from .deployment import Deployment
 from .files import read_array, read_text
 from .game import Game
 from .solution import Solution
+
+if TYPE_CHECKING:
+    from .equilibrium.result import Equilibrium
 
 CELL_AXES = ("game", "actions", "expectation", "n", "k", "seed")
 
@@ -51,6 +54,23 @@ class Table:
 
     header: Sequence[str]
     rows: Iterable[Sequence[Any]]
+
+
+def tabulate_rounds(equilibrium: Equilibrium) -> Table:
+    """One row per round of an alternation."""
+    from .equilibrium.result import BOUNDS, PLAYERS, REWARDS
+
+    numbers = (
+        "value", "half_width", "global_value", "surrogate_value", "change", "change_half_width", "kept", "n_sweeps",
+        "solve_time_s", "wall_time_s", "exploitability",
+    )  # fmt: skip
+    gains = list(itertools.product(range(len(REWARDS)), range(len(PLAYERS)), range(len(BOUNDS))))
+    rows = (
+        [i + 1, *(getattr(entry, name) for name in numbers), *(float(entry.gains[place]) for place in gains)]
+        for i, entry in enumerate(equilibrium.rounds)
+    )
+    named = [f"{REWARDS[r]}_{PLAYERS[p]}_gain_{BOUNDS[b]}" for r, p, b in gains]
+    return Table(header=["round", *numbers, *named], rows=rows)
 
 
 def read_named_arrays(group: h5py.Group) -> dict[str, NamedArray]:

@@ -21,6 +21,8 @@ FORMATS = {
     "kofn-deployment": "deployment of a policy",
     "kofn-evaluation": "exact evaluation of a policy",
     "kofn-policy": "refined policy",
+    "kofn-equilibrium": "approximate Nash equilibrium",
+    "kofn-exploitability": "exploitability of a policy",
     "kofn-cell": "cell of a study",
     "kofn-study": "study",
     "kofn-timings": "times of a study's cells",
@@ -71,9 +73,24 @@ def inspect_file(path: str | Path, states: Sequence[str] = ()) -> dict[str, Any]
         report["certificate"] = certificate_of(solution)
         chosen = [_parse_state(text, solution) for text in states] or _telling_states(solution)
         report["policy"] = [words_for(solution, s_g, counts) for s_g, counts in chosen]
-    elif states:
+    elif kind == "kofn-equilibrium":
+        report["equilibrium"] = _summary_of(path)
+    if states and kind != "kofn-solution":
         raise ValueError(f"state: only a solution has a policy to put into words, {path} is a {FORMATS[kind]}")
     return report
+
+
+def _summary_of(path: str | Path) -> dict[str, Any]:
+    """What an alternation came to, round by round, JSON-ready."""
+    from .equilibrium.files import read_equilibrium
+
+    equilibrium = read_equilibrium(path)
+    rounds = [
+        {name: float(getattr(entry, name)) for name in ("value", "half_width", "global_value", "surrogate_value")}
+        | {"kept": entry.kept, "nash_conv": list(entry.nash_conv()), "exploitability": entry.exploitability}
+        for entry in equilibrium.rounds
+    ]
+    return equilibrium.summary() | {"by_round": rounds}
 
 
 def _arrays(file: h5py.File) -> list[dict[str, Any]]:
@@ -190,6 +207,14 @@ def report_lines(report: dict[str, Any]) -> list[str]:
             f"  value     {c['initial_value']:.9g} from the initial law, certified to ± {c['half_width']:.2g} "
             f"({c['sweeps']} sweeps, {c['method']}, {c['wall_time_s']:.3g} s)"
         )
+    if "equilibrium" in report:
+        found = report["equilibrium"]
+        for number, entry in enumerate(found["by_round"], 1):
+            mark = "*" if number == found["best_round"] else " "
+            low, high = entry["nash_conv"]
+            gains = f", selfish NashConv {low:.4g} to {high:.4g} ({entry['exploitability']})" if low == low else ""
+            lines.append(f"  round {number:2d} {mark} value {entry['value']:.9g} ± {entry['half_width']:.2g}{gains}")
+        lines.append(f"  kept      round {found['best_round']} (*); stopped: {found['stop'] or 'under way'}")
     lines.append("  arrays")
     for array in report["arrays"]:
         axes = ", ".join(f"{axis} {size}" for axis, size in zip(array["axes"], array["shape"], strict=True))

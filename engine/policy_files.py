@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .evaluation.refine import Refinement
 
 FORMAT = "kofn-policy"
+_WITH_POLICY = (FORMAT, "kofn-deployment", "kofn-evaluation", "kofn-equilibrium", "kofn-exploitability")
 
 
 def write_refinement(
@@ -47,14 +48,14 @@ def write_refinement(
 
 
 def read_any_policy(path: str | Path) -> tuple[Game, SubsamplePolicy]:
-    """The game and the policy in a solution, a cell of a study, a deployment, an evaluation or a refined policy.
+    """The game and the policy in a solution, a cell of a study, an alternation, a deployment, an evaluation or a refined policy.
 
     Raises
     ------
     KofnFileError
     """
-    with open_checked(path, SOLUTION, "kofn-cell", FORMAT, "kofn-deployment", "kofn-evaluation") as file:
-        if read_text(file, "format") in (FORMAT, "kofn-deployment", "kofn-evaluation"):
+    with open_checked(path, SOLUTION, "kofn-cell", *_WITH_POLICY) as file:
+        if read_text(file, "format") in _WITH_POLICY:
             game, policy = read_game_tables(file["game"]), read_policy(file["policy"])
             policy.check_fits(game)
             return game, policy

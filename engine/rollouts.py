@@ -84,6 +84,7 @@ def make_record(game: Game, runs: int, first_run: int, schedule: Schedule) -> Re
         trace_rewards=np.zeros((runs, points)),
         trace_discounted=np.zeros((runs, points)),
         trace_global_state=np.zeros((runs, points), np.int32),
+        trace_global_action=np.zeros((runs, points), np.int32),
         trace_population=np.zeros((runs, points, game.n_sl), np.int64),
     )
 
@@ -91,7 +92,7 @@ def make_record(game: Game, runs: int, first_run: int, schedule: Schedule) -> Re
 def record_bytes(game: Game, runs: int, schedule: Schedule) -> int:
     """Size of a record, from sizes alone."""
     per_run = 8 * (4 + 2 * game.n_sl + schedule.n_batches + game.n_sg * game.n_ag)
-    return runs * (per_run + n_trace_points(schedule) * (20 + 8 * game.n_sl))
+    return runs * (per_run + n_trace_points(schedule) * (24 + 8 * game.n_sl))
 
 
 def start_runs(game: Game, n: int, seed: np.uint64, record: Record, initial: tuple[int, np.ndarray] | None) -> None:

@@ -38,6 +38,8 @@ def use_the_engine():
             for options in (shortcuts, shortcuts | {"expectation": "sampled"}, {"anderson": True}):
                 solution = kofn.solve(game, k, tol=0.01, **options, **way)
             kofn.evaluate(game, solution.policy, 6)
+        for reward in ("selfish", "team"):
+            kofn.exploitability(game, solution.policy, 6, reward=reward)
         # Enough agents to solve for half of them first.
         kofn.solve(game, 8, method="symmetric-power", tol=0.1, **shortcuts, **fixed)
         kofn.refine(game, solution.policy, 6, max_rounds=1)

@@ -139,6 +139,7 @@ def test_report_of_one_run(game, policy):
     assert found.config["game_digest"] == game.digest()
     assert found.trace_step.tolist() == list(range(0, 1050, 11))
     assert found.trace_reward.shape == found.trace_return.shape == found.trace_global_state.shape == (1, 96)
+    assert found.trace_global_action.shape == (1, 96)
     assert found.trace_population.shape == (1, 96, 3)
     assert found.trace_agents.shape == (1, 96, 0)
     assert found.returns[0] == found.trace_return[0, -1] == found.mean_return
@@ -266,6 +267,17 @@ def test_a_damaged_file_is_refused(tmp_path, game, policy):
             ValueError, match=r"^returns: found shape \(2,\), expected \(3,\), as other arrays have it$"
         ):
             read_deployment(file)
+
+
+def test_a_file_from_before_global_actions_were_traced_is_read(tmp_path, game, policy):
+    written = deploy(game, policy, 6, steps=50, runs=3, trace_points=10)
+    with h5py.File(tmp_path / "older.h5", "w") as file:
+        write_deployment(file, written)
+        del file["trace_global_action"]
+        found = read_deployment(file)
+    np.testing.assert_array_equal(found.trace_global_action, np.full((3, 10), -1, np.int32), strict=True)
+    np.testing.assert_array_equal(found.trace_global_state, written.trace_global_state, strict=True)
+    assert not found.trace_global_action.flags.writeable
 
 
 def test_a_deployment_travels_to_another_process(game, policy):

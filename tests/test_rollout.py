@@ -43,6 +43,7 @@ ARRAYS = (
     "trace_reward",
     "trace_return",
     "trace_global_state",
+    "trace_global_action",
     "trace_population",
     "trace_agents",
 )
@@ -293,6 +294,41 @@ def test_traced_agents_are_part_of_the_population():
     found = deploy(game, subsample, 5, steps=50, trace_points=25, runs=2, level="agents", trace_agents=5)
     counts = np.stack([(found.trace_agents == s).sum(axis=2) for s in range(game.n_sl)], axis=2)
     np.testing.assert_array_equal(counts, found.trace_population)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=NAMES)
+@pytest.mark.parametrize("trace_points", [90, 13])
+def test_the_traced_global_action_answers_to_the_traced_state(mode, trace_points):
+    """With k_global = n the sample is the population, and a_g a function of what is traced with it."""
+    n = 5
+    _, policy, game, subsample = game_and_policy(37, sizes=(2, 3, 3, 2), k_global=n, k_local=2)
+    found = deploy(game, subsample, n, steps=90, runs=3, trace_points=trace_points, seed=4, **mode)
+    ranks = ranks_listed(n, game.n_sl)
+    where = np.array([[ranks[tuple(N)] for N in run] for run in found.trace_population.tolist()])
+    expected = np.array(policy.global_action)[found.trace_global_state, where].astype(np.int32)
+    np.testing.assert_array_equal(found.trace_global_action, expected, strict=True)
+    assert np.unique(expected).size == game.n_ag
+    # A neighbouring point would show: the action changes from one to the next.
+    assert (expected[:, 1:] != expected[:, :-1]).mean() > 0.3
+
+
+@pytest.mark.parametrize("mode", MODES, ids=NAMES)
+def test_the_trace_of_every_step_adds_up_to_the_shares_of_actions(mode):
+    _, _, game, subsample = game_and_policy(38)
+    steps = 200
+    found = deploy(game, subsample, 7, steps=steps, runs=2, trace_points=steps, **mode)
+    for run in range(2):
+        counted = np.zeros((game.n_sg, game.n_ag))
+        after = slice(found.config["burn_in"], None)
+        np.add.at(counted, (found.trace_global_state[run, after], found.trace_global_action[run, after]), 1)
+        np.testing.assert_allclose(found.action_shares[run], counted / counted.sum(), rtol=1e-15)
+
+
+def test_the_size_of_a_record_is_known_beforehand():
+    _, _, game, _ = game_and_policy(39)
+    schedule = rollouts.schedule_of(100, 30)
+    record = rollouts.make_record(game, 3, 0, schedule)
+    assert sum(array.nbytes for array in record) == rollouts.record_bytes(game, 3, schedule)
 
 
 def test_agents_start_in_random_order():

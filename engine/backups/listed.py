@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from ...kernels.bellman.listed import sweep_listed
+from ...kernels.bellman.listed import best_mixed_values, sweep_listed, sweep_single
 from ...kernels.bellman.listed_policy import follow_listed
 from ...kernels.expectation.rounded import fill_rounded_next
 from ...kernels.expectation.sampled import fill_sampled_next
@@ -56,12 +56,15 @@ class Listed:
     @property
     def work(self) -> float:
         """Multiplications of a sweep."""
-        return float(self.r_g.shape[1] * self.next_counts.size)
+        mixing = float(self.P_g.size * (self.item_start.shape[0] - 1))
+        # With one next count vector the action is chosen there, once for all items.
+        return mixing + float(self.next_counts.size * (1 if self.next_counts.shape[2] == 1 else self.r_g.shape[1]))
 
     @property
     def policy_work(self) -> float:
         """Multiplications of a sweep that follows a policy."""
-        return float(self.next_counts.shape[0] * (self.item_start.shape[0] - 1) * self.next_counts.shape[2])
+        n_c = self.item_start.shape[0] - 1
+        return float(self.P_g.size * n_c + self.next_counts.shape[0] * n_c * self.next_counts.shape[2])
 
     policy_bytes = 0
 
@@ -74,7 +77,13 @@ class Listed:
 
     def sweep(self, value: np.ndarray, out_value: np.ndarray) -> None:
         """Write TV: one backup of `value`, float64[n_sg, n_c]."""
-        self._sweep(value, -1.0, out_value)
+        if self.next_counts.shape[2] > 1:
+            self._sweep(value, -1.0, out_value)
+            return
+        # The best action depends on the next count vector alone, and rounding keeps the order of sums with one reward.
+        tables, best = self.tables, np.empty_like(out_value)
+        best_mixed_values(value, tables.P_g, tables.r_g, self.gamma, tables.n_kept, best)
+        sweep_single(best, self.item_start, self.rewards, self.next_counts, out_value)
 
     def improve(self, value: np.ndarray, per_action: bool) -> Improvement:
         """TV with the choices that attain it: a_g and the item. Values under each action are not kept."""

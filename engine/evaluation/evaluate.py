@@ -184,7 +184,7 @@ def evaluate(
     if occupancies:
         discounted, error = discounted_occupancy(chain, start, work)
     if occupancies or (average and math.isnan(gain_half_width)):
-        stationary, residual = _stationary_occupancy(chain, start, work)
+        stationary, residual = stationary_occupancy(chain, start, work)
         if average and math.isnan(gain_half_width):
             gain = float((stationary * chain.reward).sum())
     return Evaluation(
@@ -359,12 +359,13 @@ def _average_reward(chain: LumpedChain, value: np.ndarray, tol: float, work: _Wo
     return (interval[0] + interval[1]) / 2.0, math.nan
 
 
-def _stationary_occupancy(chain: LumpedChain, start: np.ndarray, work: _Work) -> tuple[np.ndarray, float]:
+def stationary_occupancy(chain: LumpedChain, start: np.ndarray, work: _Work | None = None) -> tuple[np.ndarray, float]:
     """Long-run share of the steps from a start, and Σ |d P − d|.
 
     What a Krylov method started there adds to the start is a polynomial of P in P start − start, so that also with several
     recurrent classes, and for periodic chains, it ends where the long-run mean does.
     """
+    work = _Work(chain) if work is None else work
     work.what = "stationary occupancy"
     uniform = np.full_like(start, 1.0 / start.size)
     found = solve_linear(

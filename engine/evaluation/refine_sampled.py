@@ -32,6 +32,8 @@ MIN_RUNS = 50
 # With more features than this V^π is taken to be linear in the shares.
 MAX_FEATURES = 1500
 RIDGE = 1e-9
+# Products that one look at the observations may take; beyond it only some of the visited states are looked at.
+MAX_PRODUCTS = 4e9
 
 
 def refine_sampled(
@@ -178,9 +180,10 @@ def _proposals(work: _Sampling, policy: SubsamplePolicy) -> tuple[np.ndarray, np
     space = make_sample_space(policy.k_global, game.n_sl)
     n_c = space.entries.shape[1]
     gain, best = np.zeros((game.n_sg, n_c)), policy.global_action.copy()
+    looked_at, weight = _thinned(weight, int(MAX_PRODUCTS / (n_c * (game.n_ag + game.n_sl))))
     for state in range(game.n_sg):
         work.ask()
-        chosen = np.flatnonzero(s_g == state)
+        chosen = looked_at[s_g[looked_at] == state]
         if not chosen.size:
             continue
         q = game.r_g[state][:, None] + game.gamma * game.P_g[state] @ values[chosen].T
@@ -193,6 +196,19 @@ def _proposals(work: _Sampling, policy: SubsamplePolicy) -> tuple[np.ndarray, np
         best[state] = sums.argmax(axis=1)
         gain[state] = sums.max(axis=1) - current
     return gain, best
+
+
+def _thinned(weight: np.ndarray, n_kept: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most so many rows, spread evenly over the weight, and weights by row that stand for all of it."""
+    if weight.size <= n_kept:
+        return np.arange(weight.size), weight
+    ends = np.cumsum(weight)
+    n_kept = max(1, n_kept)
+    chosen = np.searchsorted(ends, (np.arange(n_kept) + 0.5) * (ends[-1] / n_kept))
+    rows, times = np.unique(chosen, return_counts=True)
+    thinned = np.zeros(weight.size)
+    thinned[rows] = times * (ends[-1] / n_kept)
+    return rows, thinned
 
 
 def features_of(shares: np.ndarray, n_sg: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -42,6 +42,9 @@ from ..solution_files import read_solution_arrays, solution_config, write_soluti
 from ..solve import Interrupted, solve
 from ..versions import kofn_version
 
+if TYPE_CHECKING:
+    from ..evaluation.refine import Refinement
+
 FORMAT = "kofn-cell"
 # A larger table of exact values is not kept: the worst gap is then unknown, the gap from the initial law is not.
 MAX_KEPT_TABLE_BYTES = 64_000_000
@@ -49,6 +52,9 @@ MAX_KEPT_TABLE_BYTES = 64_000_000
 EVALUATION_SHARE = 0.1
 # Of the rounding error that such a width allows.
 SAFETY = 0.05
+# Sampled states and paired runs of a refinement that is not exact.
+REFINING_RUNS = 600
+REFINING_SEED = 2**63 + 1
 TIMES = ("solve_time_s", "evaluate_time_s", "refine_time_s", "deploy_time_s")
 
 
@@ -107,11 +113,23 @@ class ExactResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RefinedResult:
-    """Exact values of a cell's policy with n agents from the initial law, as it was and refined."""
+    """A cell's policy refined for n agents.
 
+    Parameters
+    ----------
+    method : "exact", or "sampled" where the exact chain does not fit
+    value_before, value_after : float    from the initial law: certified, or means of simulated returns
+    gain : float          exact: their difference; sampled: mean of paired differences
+    half_width : float    exact: of both values; sampled: 95 % interval of the gain
+    deployments : {seed: Deployment}    of the refined policy, on the random numbers of the unrefined one's
+    """
+
+    method: str
     value_before: float
     value_after: float
+    gain: float
     half_width: float
+    deployments: dict[int, Deployment]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +192,8 @@ def run_cell(path: Path, cell: Cell, should_stop: Callable[[], bool], *, checkpo
         if should_stop():
             raise Interrupted(f"stopped in cell {cell.name}, after its solve")
 
-    exact, refined, deployments = {}, {}, {}
+    exact, refined = {}, {}
+    deployments: dict[tuple[int, int], Deployment] = {}
     times = dict.fromkeys(TIMES, 0.0) | {"solve_time_s": solution.wall_time_s}
     for n in cell.n:
         began = time.perf_counter()
@@ -182,16 +201,24 @@ def run_cell(path: Path, cell: Cell, should_stop: Callable[[], bool], *, checkpo
             exact[n] = _evaluate(cell, solution, n, should_stop)
         times["evaluate_time_s"] += time.perf_counter() - began
         began = time.perf_counter()
-        if n in cell.refined_n and n in exact:
-            refined[n] = _refine(cell, solution, n, should_stop)
+        refinement = _refine(cell, solution, n, n in exact, should_stop) if n in cell.refined_n else None
         times["refine_time_s"] += time.perf_counter() - began
-        for seed in cell.seeds:
-            stop_if_asked()
-            deployments[n, seed] = deploy(
-                cell.game, solution.policy, n, steps=cell.steps, runs=cell.runs, seed=seed, level=cell.level,
-                memory_bytes=cell.memory_bytes, progress=stop_if_asked,
-            )  # fmt: skip
-            times["deploy_time_s"] += deployments[n, seed].wall_time_s
+
+        def simulate(policy: SubsamplePolicy, n: int = n) -> dict[int, Deployment]:
+            found = {}
+            for seed in cell.seeds:
+                stop_if_asked()
+                found[seed] = deploy(
+                    cell.game, policy, n, steps=cell.steps, runs=cell.runs, seed=seed, level=cell.level,
+                    memory_bytes=cell.memory_bytes, progress=stop_if_asked,
+                )  # fmt: skip
+                times["deploy_time_s"] += found[seed].wall_time_s
+            return found
+
+        deployments |= {(n, seed): found for seed, found in simulate(solution.policy).items()}
+        if refinement is not None:
+            facts = {name: float(getattr(refinement, name)) for name in _REFINED}
+            refined[n] = RefinedResult(method=refinement.method, deployments=simulate(refinement.policy), **facts)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     result = CellResult(
         solution=solution, exact=exact, refined=refined, deployments=deployments, times=times, host=platform.node(),
@@ -245,13 +272,19 @@ def _at_tol_or_what_rounding_allows(
         return function(cell.game, solution.policy, n, **settings)
 
 
-def _refine(cell: Cell, solution: Solution, n: int, should_stop: Callable[[], bool]) -> RefinedResult:
+def _refine(cell: Cell, solution: Solution, n: int, is_exact: bool, should_stop: Callable[[], bool]) -> Refinement:
     from ..evaluation.refine import refine
+    from ..evaluation.refine_sampled import refine_sampled
 
-    found = _at_tol_or_what_rounding_allows(
-        refine, cell, solution, n, memory_bytes=cell.memory_bytes, should_stop=should_stop
-    )
-    return RefinedResult(**{name: float(getattr(found, name)) for name in _REFINED})
+    if is_exact:
+        return _at_tol_or_what_rounding_allows(
+            refine, cell, solution, n, memory_bytes=cell.memory_bytes, should_stop=should_stop
+        )
+    # Random numbers that no seed of the study's simulations is likely to have.
+    return refine_sampled(
+        cell.game, solution.policy, n, runs=REFINING_RUNS, seed=REFINING_SEED, memory_bytes=cell.memory_bytes,
+        should_stop=should_stop,
+    )  # fmt: skip
 
 
 def _checkpoint_of(path: Path) -> Path:
@@ -280,8 +313,11 @@ def write_cell(path: Path, cell: Cell, result: CellResult) -> None:
             _write_exact(file.create_group(f"exact/n={n}"), exact)
         for n, refined in result.refined.items():
             group = file.create_group(f"refined/n={n}")
+            write_text(group, "method", refined.method)
             for name in _REFINED:
                 group.attrs[name] = getattr(refined, name)
+            for seed, deployment in refined.deployments.items():
+                write_deployment(group.create_group(f"seed={seed}"), deployment)
         for (n, seed), deployment in result.deployments.items():
             write_deployment(file.create_group(f"deployments/n={n}/seed={seed}"), deployment)
 
@@ -289,7 +325,7 @@ def write_cell(path: Path, cell: Cell, result: CellResult) -> None:
 
 
 _NUMBERS = ("initial_value", "half_width", "average_reward", "average_half_width")
-_REFINED = ("value_before", "value_after", "half_width")
+_REFINED = ("value_before", "value_after", "gain", "half_width")
 
 
 def _write_exact(group: h5py.Group, exact: ExactResult) -> None:
@@ -319,7 +355,7 @@ def read_cell(path: Path) -> CellResult:
         return CellResult(
             solution=read_solution_arrays(file["solution"], game, config["solution"]),
             exact=exact,
-            refined={n: _read_refined(file[f"refined/n={n}"]) for n in identity["refined_n"] if n in exact},
+            refined={n: _read_refined(file[f"refined/n={n}"], identity["seeds"]) for n in identity["refined_n"]},
             deployments={
                 (n, seed): read_deployment(file[f"deployments/n={n}/seed={seed}"])
                 for n in identity["n"]
@@ -339,8 +375,12 @@ def _read_exact(group: h5py.Group) -> ExactResult:
     return ExactResult(route=read_text(group, "route"), value=value, **numbers)
 
 
-def _read_refined(group: h5py.Group) -> RefinedResult:
-    return RefinedResult(**{name: float(group.attrs[name]) for name in _REFINED})
+def _read_refined(group: h5py.Group, seeds: list[int]) -> RefinedResult:
+    return RefinedResult(
+        method=read_text(group, "method"),
+        deployments={seed: read_deployment(group[f"seed={seed}"]) for seed in seeds},
+        **{name: float(group.attrs[name]) for name in _REFINED},
+    )
 
 
 def read_times(path: Path) -> dict[str, Any]:

@@ -123,6 +123,12 @@ class Cluster:
                 if mine != other:
                     raise RuntimeError(f"scheduler: {where} has {package} {other}, expected {mine} as here")
 
+    def workers(self) -> Any:
+        """The workers as the sweeps of one solve use them."""
+        from ..sweeps.spread import DaskWorkers
+
+        return DaskWorkers(self._client, self._address)
+
     def n_workers(self) -> int:
         """Workers that the scheduler has now."""
         return len(self._client.scheduler_info(n_workers=-1).get("workers", ()))

@@ -11,6 +11,8 @@ import numpy as np
 
 from ..deployment import Deployment
 from ..evaluation.gaps import fit_slope, sampling_bound
+from ..game import Game
+from ..mode_tracking import mode_accuracy, named_local_states
 from .cells import Cell, CellResult, read_cell
 from .plan import Plan, reference_class
 from .results import AS_GOOD_AS_SOLVED, Study, empty_arrays
@@ -101,10 +103,15 @@ def _put_cell(grid: _Grid, cell: Cell, result: CellResult) -> None:
                 a["exact_route"][point] = exact.route
             if n in result.refined:
                 refined = result.refined[n]
-                a["refined_value"][point] = refined.value_after
-                a["refined_gain"][point] = refined.value_after - refined.value_before
+                a["refined_gain"][point], a["refined_gain_half_width"][point] = refined.gain, refined.half_width
+                if refined.method == "exact":
+                    a["refined_value"][point] = refined.value_after
+                if seed in refined.deployments:
+                    a["refined_mean_return"][point] = refined.deployments[seed].mean_return
+                    a["refined_mode_accuracy"][point] = _mode_accuracy(refined.deployments[seed], cell.game)
             if (n, seed) in result.deployments:
                 _put_deployment(a, point, result.deployments[n, seed])
+                a["mode_accuracy"][point] = _mode_accuracy(result.deployments[n, seed], cell.game)
 
 
 def _put_deployment(a: dict[str, np.ndarray], point: tuple[Any, ...], deployment: Deployment) -> None:
@@ -113,6 +120,11 @@ def _put_deployment(a: dict[str, np.ndarray], point: tuple[Any, ...], deployment
     a["trace_return"][point] = deployment.trace_return.mean(axis=0)
     a["occupancy"][(*point, slice(deployment.occupancy.size))] = deployment.occupancy
     a["mean_population"][(*point, slice(deployment.mean_population.size))] = deployment.mean_population
+
+
+def _mode_accuracy(deployment: Deployment, game: Game) -> float:
+    """Mean over the runs; NaN where no global action is named like a local state."""
+    return float(mode_accuracy(deployment, game).mean()) if named_local_states(game).any() else math.nan
 
 
 class _Optima:
@@ -138,7 +150,7 @@ class _Optima:
         self._bound_above(cell, result.solution.initial_value + result.solution.half_width)
         for n, exact in result.exact.items():
             bound = exact.initial_value - exact.half_width
-            if n in result.refined:
+            if n in result.refined and result.refined[n].method == "exact":
                 bound = max(bound, result.refined[n].value_after - result.refined[n].half_width)
             # Whatever agents do, together they can do in class joint.
             for actions in dict.fromkeys(("joint", reference_class(cell.actions))):

@@ -108,8 +108,6 @@ def plan_study(settings: StudySettings, memory_bytes: int | None = None) -> Plan
     if settings.exact is not False:
         planned = _with_evaluations(settings, planned, memory, budget, notes)
         planned += _references(settings, planned, memory, budget, notes)
-    elif settings.refine:
-        raise ValueError("refine: found true with exact = false, expected exact values: refining is exact")
     planned.sort(key=lambda p: (-p.time_s, p.cell.name))
     return Plan(settings=settings, cells=tuple(planned), notes=tuple(notes), memory_bytes=memory)
 
@@ -129,7 +127,8 @@ def _cells_of_grid(settings: StudySettings, memory: int) -> Iterator[Cell]:
                             samples=s.samples if sampled else 0, tol=s.tol,
                             local_policy=policy if actions == "fixed" else None,
                             solve_seed=seeds[0] if sampled else 0,
-                            n=tuple(n for n in s.ns_of(game) if n >= k), evaluated_n=(), perhaps_n=(), refined_n=(),
+                            n=tuple(n for n in s.ns_of(game) if n >= k), evaluated_n=(), perhaps_n=(),
+                            refined_n=tuple(n for n in s.ns_of(game) if n >= k) if s.refine else (),
                             seeds=seeds if s.simulate else (), steps=s.steps if s.simulate else 0,
                             runs=s.runs if s.simulate else 0, level=s.level if s.simulate else "",
                             memory_bytes=memory,
@@ -159,7 +158,7 @@ def _planned(cell: Cell, memory: int) -> PlannedCell:
         memory_bytes=estimate.memory_bytes,
         solve_s=estimate.time_s,
         evaluate_s=0.0,
-        deploy_s=sum(estimate_rollouts(cell, n) for n in cell.n),
+        deploy_s=sum(estimate_rollouts(cell, n) for n in cell.n) * (2 if cell.refined_n else 1),
     )
 
 
@@ -188,7 +187,6 @@ def _with_evaluations(
                     cell,
                     evaluated_n=tuple(certain),
                     perhaps_n=tuple(perhaps),
-                    refined_n=tuple(sorted(done)) if settings.refine else (),
                 ),
                 memory_bytes=max([p.memory_bytes, *(e.memory_bytes for e in done.values())]),
                 evaluate_s=sum(e.time_s for e in done.values()) * (REFINING if settings.refine else 1),

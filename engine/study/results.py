@@ -63,7 +63,11 @@ ARRAYS = {
     "blind_gap": Field(("game", "actions", "n"), "optimum minus blind_value"),
     "bound": Field(("game", "n", "k"), "bound on the gap by Anand, Karmarkar and Qu (2024)"),
     "refined_value": Field(_POINT, "exact value of the refined policy"),
-    "refined_gain": Field(_POINT, "refined_value minus the value before"),
+    "refined_gain": Field(_POINT, "what refining gained, exact or the mean of paired simulations"),
+    "refined_gain_half_width": Field(_POINT, "half width of its certified or 95 % interval"),
+    "refined_mean_return": Field(_POINT, "mean discounted return of the refined policy over the runs"),
+    "mode_accuracy": Field(_POINT, "share of the traced steps in which a_g names a most populated local state", "1"),
+    "refined_mode_accuracy": Field(_POINT, "the same of the refined policy", "1"),
     "slope": Field((*_P, "n", "seed"), "slope of log gap against log k, over k < n", "1"),
     "slope_low": Field((*_P, "n", "seed"), "lower end of its 95 % bootstrap interval", "1"),
     "slope_high": Field((*_P, "n", "seed"), "upper end of its 95 % bootstrap interval", "1"),
@@ -98,7 +102,10 @@ class Study:
     blind_value : float64[game, actions]
     blind_gap : float64[game, actions, n]
     bound : float64[game, n, k]
-    refined_value, refined_gain : float64[P, n, k, seed]
+    refined_value : float64[P, n, k, seed]    NaN where refining was sampled
+    refined_gain, refined_gain_half_width : float64[P, n, k, seed]    certified, or 95 % of paired simulations where sampled
+    refined_mean_return : float64[P, n, k, seed]
+    mode_accuracy, refined_mode_accuracy : float64[P, n, k, seed]    NaN where no global action is named like a local state
     slope, slope_low, slope_high : float64[P, n, seed]
     """
 
@@ -140,6 +147,10 @@ class Study:
     bound: np.ndarray
     refined_value: np.ndarray
     refined_gain: np.ndarray
+    refined_gain_half_width: np.ndarray
+    refined_mean_return: np.ndarray
+    mode_accuracy: np.ndarray
+    refined_mode_accuracy: np.ndarray
     slope: np.ndarray
     slope_low: np.ndarray
     slope_high: np.ndarray

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +15,14 @@ from ..solve import solve
 from .cells import Cell, check_cell, read_times, remove_checkpoint, run_cell
 from .collect import collect
 from .jobs import run_jobs
+from .pairs import find_pairs
 from .plan import Plan, plan_study, solve_times
 from .results import Study
 from .sensitivity import sensitivities, sensitivity_text
 from .settings import StudySettings, game_name
+
+if TYPE_CHECKING:
+    from ..equilibrium.result import Equilibrium
 
 __all__ = ["Study", "StudySettings", "cell_path", "count_finished", "processes", "run_study", "study"]
 
@@ -33,6 +37,8 @@ def study(
     expectation: str | Sequence[str] = "exact",
     samples: int = 10,
     local_policy: np.ndarray | str | None = None,
+    method: str = "solve",
+    nash: Mapping[str, Any] | None = None,
     tol: float = 1e-6,
     steps: int = 200,
     runs: int = 20,
@@ -55,8 +61,8 @@ def study(
 
     Parameters
     ----------
-    games, n, k, actions, expectation, samples, local_policy, tol, steps, runs, seeds, level, simulate, exact, refine :
-        as in `StudySettings`
+    games, n, k, actions, expectation, samples, local_policy, method, nash, tol, steps, runs, seeds, level, simulate, exact,
+    refine : as in `StudySettings`
     output, jobs, scheduler, memory_bytes, force, on_sensitivity, progress, should_stop : as in `run_study`
 
     Returns
@@ -69,8 +75,8 @@ def study(
     """
     settings: dict[str, Any] = {
         "games": games, "n": n, "k": k, "actions": actions, "expectation": expectation, "samples": samples,
-        "local_policy": local_policy, "tol": tol, "steps": steps, "runs": runs, "seeds": seeds, "level": level,
-        "simulate": simulate, "exact": exact, "refine": refine,
+        "local_policy": local_policy, "method": method, "nash": nash or {}, "tol": tol, "steps": steps, "runs": runs,
+        "seeds": seeds, "level": level, "simulate": simulate, "exact": exact, "refine": refine,
     }  # fmt: skip
     return run_study(
         StudySettings(**settings), output=output, jobs=jobs, scheduler=scheduler, memory_bytes=memory_bytes, force=force,
@@ -88,6 +94,7 @@ def run_study(
     force: bool = False,
     on_sensitivity: Callable[[str], None] | None = None,
     on_wait: Callable[[str], None] | None = None,
+    on_pair: Callable[[str], None] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Study:
@@ -108,6 +115,7 @@ def run_study(
     force : bool                     redo cells that belong to another study instead of refusing
     on_sensitivity : function of a text, called before the cells run, for each game and class
     on_wait : function of a text, called if the scheduler has no workers
+    on_pair : function of a text, told how far the first phase of method "nash" is
     progress : function of (cell just finished, cells finished, cells in all)
     should_stop : asked a few times per second
 
@@ -128,6 +136,7 @@ def run_study(
     n_processes = processes(jobs)
     plan = plan_study(settings, memory_bytes)
     folder = Path(output)
+    pairs: dict[str, Equilibrium] = {}
     paths = {planned.cell.name: cell_path(folder, planned.cell) for planned in plan.cells}
     if not force:
         check_results(folder, {game_name(game) for game in settings.games})
@@ -138,6 +147,13 @@ def run_study(
         client = connect(scheduler)
     try:
         (folder / "cells").mkdir(parents=True, exist_ok=True)
+        if settings.method == "nash":
+            settings, pairs = find_pairs(
+                settings, folder, memory_bytes=memory_bytes, force=force, progress=on_pair, should_stop=should_stop,
+                executor=None if client is None else client.workers(),
+            )  # fmt: skip
+            plan = plan_study(settings, memory_bytes)
+            paths = {planned.cell.name: cell_path(folder, planned.cell) for planned in plan.cells}
         waiting = _waiting(plan, paths, force)
         names = [game.name for game in settings.games]
         grid = [planned.cell for planned in plan.cells if planned.cell.n]
@@ -162,6 +178,10 @@ def run_study(
     write_study(folder / "study.h5", result, settings.games)
     write_timings(folder / "timings.h5", times)
     draw_figures(result, settings.games, folder, solve_times(settings, times))
+    if pairs:
+        from .nash_figures import draw_nash_figures
+
+        draw_nash_figures(result, settings.games, folder, pairs, solve_times(settings, times))
     return result
 
 

@@ -9,7 +9,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,21 @@ from ..action_classes import ACTION_CLASSES
 from ..backups.selection import EXPECTATIONS
 from ..checkpoints import digest_of
 from ..deployment import LEVELS, MAX_AGENTS
+from ..equilibrium.settings import AlternationSettings
 from ..files import reason_of
 from ..game import Game, positive_integer
 from ..game_files import list_games, load_game
-from ..policy import UNIFORM, checked_local_policy, load_local_policy
+from ..policy import UNIFORM, checked_local_policy, load_local_policy, uniform_local_policy
 from ..tabulation import shown
 from .numbers import numbers_of
 
+METHODS = ("solve", "nash")
+# What a study says once for both phases is no field of the first.
+NASH_FIELDS = tuple(
+    f.name
+    for f in dataclasses.fields(AlternationSettings)
+    if f.name not in ("k", "n", "expectation", "samples", "tol", "seed")
+)
 MAX_K = 10**9
 MAX_SEED = 2**64 - 1
 LARGEST_STUDY_FILE = 10**6
@@ -47,7 +55,10 @@ class StudySettings:
     actions : "joint", "shared", "histogram", "fixed"; by default "joint", or "fixed" with a `local_policy`
     expectation : "exact", "sampled" (with `samples` draws for each item) or "rounded"
     samples : int
-    local_policy : float64[n_sg, n_sl, n_al] for one game, or as `load_local_policy` takes it; for actions "fixed"
+    local_policy : float64[n_sg, n_sl, n_al] for one game, {game: array}, or as `load_local_policy` takes it; for actions "fixed"
+    method : "solve", or "nash": first alternate best responses at each game's largest k, then for every k the global agent alone
+        answers the local policy of that pair
+    nash : dict             fields of `AlternationSettings` for the first phase, for method "nash"
     seeds : of the simulations and of the sampled expectation
     steps, runs, level : as in `deploy`
     tol : float             certified width of each solve, in units of value
@@ -67,7 +78,9 @@ class StudySettings:
     actions: tuple[str, ...] = ()
     expectation: tuple[str, ...] = ("exact",)
     samples: int = 10
-    local_policy: np.ndarray | str | None = None
+    local_policy: np.ndarray | Mapping[str, np.ndarray] | str | None = None
+    method: str = "solve"
+    nash: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     steps: int = 200
     runs: int = 20
@@ -89,12 +102,15 @@ class StudySettings:
         if not self.k and not self.k_is_n:
             raise ValueError("k: found no sample size, expected at least one")
         policy = self.local_policy
-        if policy is not None and not isinstance(policy, str | Path | np.ndarray | Sequence):
+        if policy is not None and not isinstance(policy, str | Path | np.ndarray | Sequence | Mapping):
             raise ValueError(f"local_policy: found {shown(policy)}, expected a policy or its name")
-        default = ("joint",) if policy is None else ("fixed",)
+        self._check_method()
+        default = ("joint",) if policy is None and self.method == "solve" else ("fixed",)
         put("actions", _words("actions", self.actions or default, ACTION_CLASSES))
         put("expectation", _words("expectation", self.expectation, EXPECTATIONS))
-        if ("fixed" in self.actions) != (policy is not None):
+        if self.method == "nash" and self.actions != ("fixed",):
+            raise ValueError(f"actions: found {', '.join(self.actions)} with method 'nash', expected 'fixed'")
+        if self.method == "solve" and ("fixed" in self.actions) != (policy is not None):
             found = "a local policy" if policy is not None else "none"
             raise ValueError(
                 f"local_policy: found {found} with actions {', '.join(self.actions)}, expected one with 'fixed' alone"
@@ -121,6 +137,34 @@ class StudySettings:
         # A policy that does not fit shows now.
         for game in self.games:
             self.local_policy_of(game)
+            if self.method == "nash":
+                self.alternation_of(game)
+
+    def _check_method(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"method: found {shown(self.method)}, expected one of {', '.join(METHODS)}")
+        if not isinstance(self.nash, Mapping):
+            raise ValueError(f"nash: found {shown(self.nash)}, expected fields of an alternation")
+        if self.method == "solve" and self.nash:
+            raise ValueError(
+                f"nash: found {', '.join(map(str, self.nash))} with method 'solve', expected method 'nash'"
+            )
+        for name in self.nash:
+            if name not in NASH_FIELDS:
+                raise ValueError(f"nash: {shown(name)}: unknown, expected one of {', '.join(NASH_FIELDS)}")
+        object.__setattr__(self, "nash", dict(self.nash))
+
+    def alternation_of(self, game: Game) -> AlternationSettings:
+        """The first phase of method "nash" for a game: its largest k, its largest n."""
+        try:
+            return AlternationSettings(
+                **{
+                    "k": self.ks_of(game)[-1], "n": self.ns_of(game)[-1], "expectation": self.expectation[0],
+                    "samples": self.samples, "tol": self.tol, "seed": self.seeds[0], **self.nash,
+                }
+            )  # fmt: skip
+        except ValueError as error:
+            raise ValueError(f"nash: {error}") from None
 
     def _check_sizes(self) -> None:
         largest = max((n for game in self.games for n in self.ns_of(game)), default=0)
@@ -146,9 +190,13 @@ class StudySettings:
         return tuple(sorted({k for k in self.k if k <= ns[-1]} | (set(ns) if self.k_is_n else set())))
 
     def local_policy_of(self, game: Game) -> np.ndarray | None:
-        """The given policy of the local agents, for class `fixed`."""
+        """The given policy of the local agents, for class `fixed`; where it is still to be found, one of the same shape."""
         if self.local_policy is None:
-            return None
+            return uniform_local_policy(game) if self.method == "nash" else None
+        if isinstance(self.local_policy, Mapping):
+            if game_name(game) not in self.local_policy:
+                raise ValueError(f"local_policy: found none for game {game_name(game)}, expected one for each game")
+            return checked_local_policy(self.local_policy[game_name(game)], game)
         if isinstance(self.local_policy, str | Path):
             return load_local_policy(self.local_policy, game)
         return checked_local_policy(self.local_policy, game)

@@ -7,6 +7,8 @@ from numba import prange
 
 from ..compilation import kernel
 
+BLOCK = 512
+
 
 @kernel
 def q_of_item(mixed, next_counts, reward):
@@ -15,6 +17,61 @@ def q_of_item(mixed, next_counts, reward):
     for sample in range(next_counts.shape[0]):
         total += mixed[next_counts[sample]]
     return total / next_counts.shape[0] + reward
+
+
+@kernel(parallel=True)
+def best_mixed_values(value, P_g, r_g, gamma, n_kept, out_best):
+    """The largest mixed value: max_a r_g[s_g, a_g] + γ Σ_{s_g'} P_g[s_g, a_g, s_g'] V(s_g', ·), in blocks that stay in the cache.
+
+    Parameters
+    ----------
+    value : float64[n_next, n_c]
+    P_g : float64[n_sg, n_ag, n_next]
+    r_g : float64[n_sg, n_ag]
+    gamma : float
+    n_kept : int64[n_sg]              global actions to look at, from the first
+    out_best : float64[n_sg, n_c]     overwritten
+    """
+    n_sg, n_c = out_best.shape
+    n_blocks = -(-n_c // BLOCK)
+    for block in prange(n_blocks):
+        first = np.int64(block) * BLOCK
+        last = min(first + BLOCK, n_c)
+        mixed = np.empty(BLOCK)
+        for s_g in range(n_sg):
+            out_best[s_g, first:last] = -np.inf
+            for a_g in range(n_kept[s_g]):
+                mixed[:] = r_g[s_g, a_g]
+                for s_next in range(value.shape[0]):
+                    # The order of sums, and the terms left out, are those of `global_agent.mix_pair`: the same bits.
+                    weight = gamma * P_g[s_g, a_g, s_next]
+                    if weight == 0.0:
+                        continue
+                    for c in range(first, last):
+                        mixed[c - first] += weight * value[s_next, c]
+                for c in range(first, last):
+                    out_best[s_g, c] = max(out_best[s_g, c], mixed[c - first])
+
+
+@kernel(parallel=True)
+def sweep_single(best, item_start, rewards, next_counts, out_value):
+    """Back up every (s_g, count vector) over its items where each has one next count vector: the action is chosen there.
+
+    Parameters
+    ----------
+    best : float64[n_sg, n_c]              from `best_mixed_values`
+    item_start : int64[n_c + 1]            items of count vector c are item_start[c] … item_start[c + 1] - 1
+    rewards : float64[n_sg, n_items]       mean local reward
+    next_counts : int32[n_sg, n_items, 1]
+    out_value : float64[n_sg, n_c]         overwritten
+    """
+    n_sg, n_c = best.shape
+    for cell in prange(n_sg * n_c):
+        s_g, c = np.int64(cell) // n_c, np.int64(cell) % n_c
+        highest = -np.inf
+        for item in range(item_start[c], item_start[c + 1]):
+            highest = max(highest, best[s_g, next_counts[s_g, item, 0]] + rewards[s_g, item])
+        out_value[s_g, c] = highest
 
 
 @kernel(parallel=True)

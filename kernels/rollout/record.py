@@ -35,6 +35,7 @@ class Record(NamedTuple):
     trace_rewards: np.ndarray  # float64[n_runs, n_points], sums over the steps of a point
     trace_discounted: np.ndarray  # float64[n_runs, n_points], after the last step of a point
     trace_global_state: np.ndarray  # int32[n_runs, n_points], before the first step of a point
+    trace_global_action: np.ndarray  # int32[n_runs, n_points], in the first step of a point
     trace_population: np.ndarray  # int64[n_runs, n_points, S], before the first step of a point
 
 
@@ -56,6 +57,7 @@ def note_step(record, i, step, schedule, s_g, a_g, population, reward, discounte
     point = step // schedule.stride
     if step == point * schedule.stride:
         record.trace_global_state[i, point] = s_g
+        record.trace_global_action[i, point] = a_g
         for s in range(population.shape[0]):
             record.trace_population[i, point, s] = population[s]
     record.trace_rewards[i, point] += reward

@@ -1,0 +1,151 @@
+"""kofn nash: an approximate Nash equilibrium of the global agent and the local agents, by alternating best response."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+from .errors import KofnCommand, say, say_json
+from .nash_options import NAMES, with_nash_options
+from .progress import ProgressLine, readable_seconds
+from .signals import stop_on_signals
+from .workers import workers_of
+
+
+@click.command(cls=KofnCommand)
+@click.argument("game")
+@click.option(
+    "-k", "k", type=options.WholeNumber(1), default=None,
+    help="Agents that the global agent sees.  [required without --config, whose largest k is the default]",
+)  # fmt: skip
+@options.agents
+@options.output_file
+@with_nash_options
+@click.option(
+    "--expectation", type=click.Choice(["exact", "sampled", "rounded"]), default=None,
+    help="How the global agent computes E[V(c')].  [default: exact]",
+)  # fmt: skip
+@click.option("--samples", type=options.WholeNumber(1, 10**6), default=None, help="Draws, if sampled.  [default: 10]")
+@click.option(
+    "--tol", type=options.PositiveNumber(), default=None, help="Certified width, in reward.  [default: 1e-06]"
+)
+@click.option(
+    "--value", type=click.Choice(["auto", "exact", "simulated"]), default=None,
+    help="How a pair is valued for n agents; auto is exact where it fits.  [default: auto]",
+)  # fmt: skip
+@click.option(
+    "--steps", type=options.WholeNumber(1), default=None, help="Steps of a simulation.  [default: until 1e-4 is left]"
+)
+@click.option("--runs", type=options.WholeNumber(2, 10**7), default=None, help="Runs of a simulation.  [default: 1000]")
+@click.option(
+    "--exploitability", type=click.Choice(["auto", "exact", "mean-field", "none"]), default=None,
+    help="What best responses gain, after each round; auto is exact where it is quick.  [default: auto]",
+)  # fmt: skip
+@options.local_policy
+@options.seed
+@click.option(
+    "--scheduler", metavar="tcp://HOST:PORT", default=None,
+    help="Spread the global agent's sweeps over the workers of a Dask scheduler.  [default: this machine]",
+)  # fmt: skip
+@options.memory
+@options.threads
+@click.option(
+    "--checkpoint-every", type=options.PositiveNumber(zero=True), default=60.0, show_default=True, metavar="SECONDS",
+    help="Time between checkpoints of the global agent's solve; rounds have theirs.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Continue from OUTPUT.checkpoint, if there is one.")
+@options.as_json
+@options.force
+@options.quiet
+def nash(
+    game, k, n, output, config, local_policy, seed, scheduler, memory, threads, checkpoint_every, resume, as_json, force,
+    quiet, **given,
+):  # fmt: skip
+    """Alternate best responses in GAME, a built-in name or a .toml, .json or .h5 file, and write the best pair to OUTPUT.
+
+    The global agent solves the game of k agents, the local policy given; a local agent answers under the law of the next global
+    state that this induces. Each pair is valued for n agents, and its exploitability computed. SIGINT and SIGTERM leave a
+    checkpoint. The pair is a policy: deploy, evaluate, refine, exploitability take OUTPUT.
+
+    \b
+    Example:
+        kofn nash robots -k 10 -o robots-nash.h5
+        kofn nash irrigation -k 8 -n 30 --closure tagged -o irrigation-nash.h5
+    """
+    from ..engine.equilibrium.alternate import alternate
+    from ..engine.equilibrium.files import write_equilibrium
+    from ..engine.equilibrium.settings import AlternationSettings, read_authors_config
+    from ..engine.files import KofnFileError, check_writable
+    from ..engine.game_files import load_game
+    from ..engine.policy import load_local_policy
+
+    options.check_is_no_input(output, game, local_policy, config)
+    check_writable(output, overwrite=force)
+    checkpoint = Path(f"{output}.checkpoint")
+    leftovers = [checkpoint, *checkpoint.parent.glob(f"{checkpoint.name}.round-*")]
+    if any(path.exists() for path in leftovers) and not (resume or force):
+        raise KofnFileError(f"{checkpoint}: exists already, expected --resume to continue or --force to start anew")
+    check_writable(checkpoint, overwrite=True)
+    loaded = load_game(game)
+    base: dict = {}
+    if config is not None:
+        authors = read_authors_config(config)
+        authors.check_fits(loaded)
+        base = authors.alternation | {"k": authors.k[-1], "steps": authors.steps, "runs": authors.runs * authors.seeds}
+    changes = {name: value for name, value in given.items() if value is not None}
+    assert set(NAMES) <= set(given)
+    if k is not None:
+        changes["k"] = k
+    elif "k" not in base:
+        raise click.UsageError("Missing option '-k'.")
+    if n is not None or "n" not in base:
+        changes["n"] = options.number_of_agents(n, loaded)
+    settings = AlternationSettings(**{**base, **changes, "seed": seed})
+    first = None if local_policy is None else load_local_policy(local_policy, loaded)
+    options.use_threads(threads)
+    if not resume:
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+    elif not checkpoint.exists() and not quiet:
+        click.echo(f"{checkpoint}: no checkpoint, starting with round 1", err=True)
+    line = ProgressLine(quiet)
+    with stop_on_signals() as should_stop, workers_of(scheduler) as workers:
+        try:
+            found = alternate(
+                loaded, settings=settings, local_policy=first, memory_bytes=memory, checkpoint=checkpoint,
+                checkpoint_every_s=checkpoint_every, resume=resume, progress=line.show, should_stop=should_stop,
+                executor=workers,
+            )  # fmt: skip
+        finally:
+            line.close()
+        write_equilibrium(output, found, overwrite=force)
+    for path in (checkpoint, Path(f"{checkpoint}.partial"), *checkpoint.parent.glob(f"{checkpoint.name}.round-*")):
+        path.unlink(missing_ok=True)
+    summary = found.summary()
+    if as_json:
+        say_json(summary)
+        return
+    how = "exact" if found.is_exact else f"95 %, {settings.runs} simulated runs"
+    say(f"game        {loaded.name or 'game'}, k = {settings.k}, n = {settings.n}, {settings.expectation} expectation")
+    say(f"            local agents: {settings.closure} closure, {'greedy' if settings.greedy else 'Boltzmann'}")
+    for number, entry in enumerate(found.rounds, 1):
+        gains = "" if entry.exploitability == "none" else f"  NashConv {_bracket(*entry.nash_conv('selfish'))}"
+        mark = "*" if number - 1 == found.best_round else " "
+        say(f"round {number:2d} {mark}  value {entry.value:.8g} ± {entry.half_width:.2g}{gains}")
+    say(f"kept        round {found.best_round + 1} (*), {how}; stopped: {found.stop}")
+    if summary["exploitability"] != "none":
+        for reward, players in summary["gains"].items():
+            gains = ", ".join(f"{player} agent {_bracket(g['low'], g['high'])}" for player, g in players.items())
+            say(f"gains       {reward} reward: {gains} ({summary['exploitability']})")
+    say(f"time        {readable_seconds(found.wall_time_s)}")
+    say(f"written     {output}")
+
+
+def _bracket(low, high):
+    """A number with its bound, or a bracket where that is wide."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    if half <= 1e-3 * max(1.0, abs(middle)):
+        return f"{middle:.4g} ± {half:.1g}"
+    return f"{low:.4g} to {high:.4g}"

@@ -1,0 +1,90 @@
+"""The first phase of a study of method "nash": one pair for each game, whose local policy all k then share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..equilibrium.alternate import alternate
+from ..equilibrium.files import read_equilibrium, write_equilibrium
+from ..equilibrium.result import Equilibrium
+from ..files import KofnFileError
+from .plan import cell_name
+from .settings import StudySettings, game_name
+
+FOLDER = "equilibria"
+
+
+def find_pairs(
+    settings: StudySettings,
+    folder: Path,
+    *,
+    memory_bytes: int | None,
+    force: bool,
+    progress: Callable[[str], None] | None,
+    should_stop: Callable[[], bool],
+    executor: Any = None,
+) -> tuple[StudySettings, dict[str, Equilibrium]]:
+    """Alternate best responses in every game, or take over what stands finished in a folder.
+
+    Parameters
+    ----------
+    settings : StudySettings of method "nash"
+    folder : of the study; pairs are files in `equilibria`
+    memory_bytes : int or None
+    force : bool          start anew
+    progress : function of a text
+    should_stop : asked now and then
+    executor : as `alternate` takes it
+
+    Returns
+    -------
+    StudySettings    with the local policies found
+    {game: Equilibrium}
+
+    Raises
+    ------
+    KofnFileError    a file belongs to another alternation
+    Interrupted      checkpoints are on disk
+    """
+    (folder / FOLDER).mkdir(exist_ok=True)
+    pairs: dict[str, Equilibrium] = {}
+    for game in settings.games:
+        path = pair_path(folder, settings, game_name(game))
+        checkpoint = Path(f"{path}.checkpoint")
+        asked = settings.alternation_of(game)
+        if force:
+            for old in (path, checkpoint, *checkpoint.parent.glob(f"{checkpoint.name}.round-*")):
+                old.unlink(missing_ok=True)
+        if path.exists():
+            found = read_equilibrium(path)
+            here, expected = found.settings.identity(found.game), asked.identity(game)
+            for key, value in expected.items():
+                if here[key] != value:
+                    raise KofnFileError(
+                        f"{path}: pair of another study, {key} is {here[key]}, expected {value}; take another folder, or --force"
+                    )
+        else:
+            found = alternate(
+                game, settings=asked, memory_bytes=memory_bytes, checkpoint=checkpoint, resume=True,
+                progress=None if progress is None else _prefixed(progress, game_name(game)), should_stop=should_stop,
+                executor=executor,
+            )  # fmt: skip
+            write_equilibrium(path, found, overwrite=True)
+        for left in (checkpoint, *checkpoint.parent.glob(f"{checkpoint.name}*")):
+            left.unlink(missing_ok=True)
+        pairs[game_name(game)] = found
+    policies = {name: found.local_policy for name, found in pairs.items()}
+    return dataclasses.replace(settings, local_policy=policies), pairs
+
+
+def pair_path(folder: Path, settings: StudySettings, name: str) -> Path:
+    """The file of a game's pair in the folder of a study."""
+    game = next(game for game in settings.games if game_name(game) == name)
+    return folder / FOLDER / (cell_name(game, "nash", "x", 1).split(".nash.")[0] + ".h5")
+
+
+def _prefixed(progress: Callable[[str], None], name: str) -> Callable[[str], None]:
+    return lambda text: progress(f"{name}: {text}")
