@@ -33,6 +33,13 @@ _PUBLIC = {
     "fit_slope": "evaluation.gaps",
     "SlopeFit": "evaluation.gaps",
     "sampling_bound": "evaluation.gaps",
+    "alternate": "equilibrium.alternate",
+    "AlternationSettings": "equilibrium.settings",
+    "Equilibrium": "equilibrium.result",
+    "read_equilibrium": "equilibrium.files",
+    "write_equilibrium": "equilibrium.files",
+    "mean_field_gains": "equilibrium.mean_field",
+    "MeanFieldGains": "equilibrium.mean_field",
     "exploitability": "equilibrium.exploitability",
     "Exploitability": "equilibrium.exploitability",
     "deploy": "deployment",
@@ -53,7 +60,12 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
     from .engine.deployment import Deployment, deploy
+    from .engine.equilibrium.alternate import alternate
     from .engine.equilibrium.exploitability import Exploitability, exploitability
+    from .engine.equilibrium.files import read_equilibrium, write_equilibrium
+    from .engine.equilibrium.mean_field import MeanFieldGains, mean_field_gains
+    from .engine.equilibrium.result import Equilibrium
+    from .engine.equilibrium.settings import AlternationSettings
     from .engine.evaluation.evaluate import Evaluation, evaluate
     from .engine.evaluation.files import read_evaluation, write_evaluation
     from .engine.evaluation.gaps import SlopeFit, fit_slope, sampling_bound

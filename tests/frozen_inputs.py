@@ -73,6 +73,7 @@ def use_every_kernel():
     tables["P_l"] = 0.8 * np.eye(3)[None, :, None, :] + 0.2 * tables["P_l"]
     game = kofn.Game(**tables | {"rho_l": [0.5, 1.5, 2.0]}, dirichlet=True)
     fixed = {"local_policy": kofn.uniform_local_policy(game)}
+    kofn.alternate(game, 2, 3, tol=1e-3, max_rounds=1)
     ways = [{"actions": "joint"}, {"actions": "shared"}, {"actions": "histogram"}, fixed]
     for way, expectation in itertools.product(ways, ("exact", "sampled", "rounded")):
         solution = kofn.solve(game, 2, expectation=expectation, tol=1.0, **way)
@@ -90,6 +91,7 @@ def use_every_kernel():
             solution = kofn.solve(game, 4, tol=0.01, **options, **way)
         # A population has next-state laws of its own where the policy depends on it.
         kofn.evaluate(game, solution.policy, 6)
+        kofn.exploitability(game, solution.policy, 4)
     # Enough agents to solve for half of them first.
     kofn.solve(game, 8, method="symmetric-power", tol=0.1, **shortcuts, **fixed)
     kofn.refine(game, solution.policy, 6, max_rounds=1)

@@ -260,7 +260,7 @@ def closure_law(game, global_action, k, local_policy, closure):
 
     The joint law is the Cesàro limit of the chain of k labelled agents from the game's initial law. "joint" averages over
     all joint states with this s_g, "tagged" over those in which agent 1 is in this state. Where the stationary law of
-    "uniform" is not unique it is the limit from a uniform start.
+    "uniform" is not unique it is the limit from the initial law, for a Dirichlet law its mean.
     """
     tables = tables_of(game)
     n_sg, n_sl, _ = tables.r_l.shape
@@ -285,7 +285,7 @@ def _uniform_closure(game, global_action, k, local_policy):
     tables = tables_of(game)
     n_sg, n_sl, _ = tables.r_l.shape
     M = sum(_local_moves(tables, local_policy)) / n_sg
-    mu = limit_of_averages(M).mean(axis=0)
+    mu = np.asarray(tables.rho_l) / np.sum(tables.rho_l) @ limit_of_averages(M)
     transition = np.zeros((n_sg, n_sl, n_sg))
     for s_g, agents in itertools.product(range(n_sg), itertools.product(range(n_sl), repeat=k)):
         p = math.prod(mu[s] for s in agents)

@@ -20,6 +20,8 @@ from ..tabulation import shown
 CLOSURES = ("uniform", "joint", "tagged")
 # Squarings of a lazy chain: it has then made 2**60 steps.
 SQUARINGS = 60
+# Long-run laws are computed to about a tenth of this: what has no more mass was not seen.
+SMALLEST_MASS = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,11 +52,12 @@ def close(
     """Sum the population out of the global agent's decisions.
 
     * "uniform": counts of the sample are Multinomial(k, μ), where μ is stationary for local agents whose s_g is drawn
-      uniformly in every step. The form of the authors' code, summed over Λ(k) instead of drawn.
+      uniformly in every step, and that start by the game's initial law. The form of the authors' code, summed over Λ(k)
+      instead of drawn.
     * "joint": counts follow the long-run law of (s_g, c) of k agents that play the pair, given s_g.
     * "tagged": the same law as an agent of the sample sees it, given s_g and its own state.
 
-    The last two fall back to "uniform" where the long-run law has no mass.
+    The last two fall back to "uniform" where the long-run law has no mass beyond what it is computed to.
 
     Parameters
     ----------
@@ -78,7 +81,8 @@ def close(
         raise ValueError(f"closure: found {shown(closure)}, expected one of {', '.join(CLOSURES)}")
     k = positive_integer("k", k)
     laws = checked_local_policy(local_policy, game)
-    local_law = stationary_local_law(np.einsum("gsa,gsat->gst", laws, game.P_l).mean(axis=0))
+    moves = np.einsum("gsa,gsat->gst", laws, game.P_l).mean(axis=0)
+    local_law = stationary_local_law(moves, game.rho_l / game.rho_l.sum())
     actions = np.asarray(global_action)
     counts = list_counts(k, game.n_sl)
     shares = np.repeat(_shares(actions, count_law(local_law, k)[None], game)[:, None], game.n_sl, axis=1)
@@ -87,15 +91,15 @@ def close(
         local_law = occupancy.sum(axis=0) @ counts / k
         for s in range(game.n_sl):
             weights = occupancy * (counts[:, s] / k) if closure == "tagged" else occupancy
-            seen = weights.sum(axis=1) > 0.0
+            seen = weights.sum(axis=1) > SMALLEST_MASS
             shares[seen, s] = _shares(actions, weights, game)[seen]
     return Closure(
         kind=closure, transition=np.einsum("gsa,gat->gst", shares, game.P_g), local_law=local_law / local_law.sum()
     )
 
 
-def stationary_local_law(moves: np.ndarray) -> np.ndarray:
-    """Long-run law of a chain that starts uniformly, float64[n_sl], of moves float64[n_sl, n_sl].
+def stationary_local_law(moves: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Long-run law of a chain, float64[n_sl], of moves float64[n_sl, n_sl] from a law float64[n_sl].
 
     Squares the lazy chain: it has the same long-run means, and is not periodic.
     """
@@ -103,7 +107,7 @@ def stationary_local_law(moves: np.ndarray) -> np.ndarray:
     for _ in range(SQUARINGS):
         lazy = lazy @ lazy
         lazy /= lazy.sum(axis=1, keepdims=True)
-    law = lazy.mean(axis=0)
+    law = start @ lazy
     return law / law.sum()
 
 

@@ -80,7 +80,7 @@ def learn_local(
     value, backed_up = np.zeros((game.n_sg, game.n_sl)), np.empty((game.n_sg, game.n_sl))
     rounding = (2 * game.n_sg + 2 * game.n_sl + 8) * float(np.finfo(float).eps)
     largest = float(np.abs(game.r_l).max())
-    for sweep in range(1, max_sweeps + 1):
+    for _sweep in range(1, max_sweeps + 1):
         sweep_local_agent(value, *tables, q, backed_up)
         # The second term is the rounding of r + γ(…) itself.
         error = rounding * (largest + game.gamma * float(np.abs(value).max()))
@@ -103,7 +103,7 @@ def learn_local(
     sweep_local_agent(value, *tables, q, backed_up)
     policy, temperature = _policy_of(q, tau_min, tau_scale, greedy, tie=(above - below) + 2.0 * error)
     return LocalSolution(
-        q=q, value=value, half_width=(above - below) / 2.0, policy=policy, temperature=temperature, n_sweeps=sweep
+        q=q, value=value, half_width=(above - below) / 2.0, policy=policy, temperature=temperature, n_sweeps=_sweep
     )
 
 

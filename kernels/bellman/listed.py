@@ -33,24 +33,33 @@ def best_mixed_values(value, P_g, r_g, gamma, n_kept, out_best):
     out_best : float64[n_sg, n_c]     overwritten
     """
     n_sg, n_c = out_best.shape
-    n_blocks = -(-n_c // BLOCK)
-    for block in prange(n_blocks):
+    for block in prange(-(-n_c // BLOCK)):
         first = np.int64(block) * BLOCK
         last = min(first + BLOCK, n_c)
-        mixed = np.empty(BLOCK)
+        mixed = np.empty(last - first)
         for s_g in range(n_sg):
-            out_best[s_g, first:last] = -np.inf
+            best = out_best[s_g, first:last]
+            best[:] = -np.inf
             for a_g in range(n_kept[s_g]):
                 mixed[:] = r_g[s_g, a_g]
                 for s_next in range(value.shape[0]):
                     # The order of sums, and the terms left out, are those of `global_agent.mix_pair`: the same bits.
                     weight = gamma * P_g[s_g, a_g, s_next]
-                    if weight == 0.0:
-                        continue
-                    for c in range(first, last):
-                        mixed[c - first] += weight * value[s_next, c]
-                for c in range(first, last):
-                    out_best[s_g, c] = max(out_best[s_g, c], mixed[c - first])
+                    if weight != 0.0:
+                        _add_scaled(value[s_next, first:last], weight, mixed)
+                _keep_larger(mixed, best)
+
+
+@kernel
+def _add_scaled(row, weight, out_sum):
+    for c in range(out_sum.shape[0]):
+        out_sum[c] += weight * row[c]
+
+
+@kernel
+def _keep_larger(row, out_best):
+    for c in range(out_best.shape[0]):
+        out_best[c] = row[c] if row[c] > out_best[c] else out_best[c]
 
 
 @kernel(parallel=True)
@@ -66,12 +75,16 @@ def sweep_single(best, item_start, rewards, next_counts, out_value):
     out_value : float64[n_sg, n_c]         overwritten
     """
     n_sg, n_c = best.shape
-    for cell in prange(n_sg * n_c):
-        s_g, c = np.int64(cell) // n_c, np.int64(cell) % n_c
-        highest = -np.inf
-        for item in range(item_start[c], item_start[c + 1]):
-            highest = max(highest, best[s_g, next_counts[s_g, item, 0]] + rewards[s_g, item])
-        out_value[s_g, c] = highest
+    for block in prange(-(-n_c // BLOCK)):
+        first = np.int64(block) * BLOCK
+        last = min(first + BLOCK, n_c)
+        for s_g in range(n_sg):
+            row = best[s_g]
+            for c in range(first, last):
+                highest = -np.inf
+                for item in range(item_start[c], item_start[c + 1]):
+                    highest = max(highest, row[next_counts[s_g, item, 0]] + rewards[s_g, item])
+                out_value[s_g, c] = highest
 
 
 @kernel(parallel=True)

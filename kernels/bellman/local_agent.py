@@ -82,9 +82,7 @@ def follow_local_agent(value, choice, transition, P_l, r_l, gamma, scratch, out_
     n_sg, n_sl = value.shape
     for s_g in range(n_sg):
         for s in range(n_sl):
-            out_value[s_g, s] = back_up_local_agent(
-                value, transition, P_l, r_l, gamma, s_g, s, choice[s_g, s], scratch
-            )
+            out_value[s_g, s] = back_up_local_agent(value, transition, P_l, r_l, gamma, s_g, s, choice[s_g, s], scratch)
 
 
 @kernel
