@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..equilibrium.files import read_equilibrium
+from ..equilibrium.result import Equilibrium
 from ..export_tables import CELL_AXES, NamedArray, read_named_arrays
 from ..files import open_checked, read_config, read_text
 from ..game import Game
 from ..study.files import read_games
+from ..study.pairs import pair_path
 
 _PER_CELL = (
     "value", "value_half_width", "exact_value", "exact_half_width", "mean_return", "return_half_width", "gap",
-    "gap_half_width", "worst_gap", "refined_value", "refined_gain", "bound",
+    "gap_half_width", "worst_gap", "refined_value", "refined_gain", "refined_gain_half_width", "refined_mean_return",
+    "mode_accuracy", "bound",
 )  # fmt: skip
 _PER_PANEL = ("optimal_lower", "optimal_upper", "blind_value", "blind_gap")
 _PER_SEED = ("slope", "slope_low", "slope_high")
@@ -72,6 +76,7 @@ class ReportData:
     games : {name: Game}
     sensitivity : {game: {actions: summary}}
     timings : dict or None       texts and arrays of the timings, with their attributes
+    pairs : {game: Equilibrium}  of the first phase of a study of method "nash"
     """
 
     config: dict[str, Any]
@@ -81,6 +86,7 @@ class ReportData:
     games: dict[str, Game]
     sensitivity: dict[str, Any]
     timings: dict[str, Any] | None
+    pairs: dict[str, Equilibrium] = field(default_factory=dict)
 
 
 def read_report_data(folder: str | Path) -> ReportData:
@@ -97,15 +103,23 @@ def read_report_data(folder: str | Path) -> ReportData:
         if missing:
             raise ValueError(f"no axis {missing[0]}, expected {', '.join(CELL_AXES)}")
         sensitivity = json.loads(read_text(file, "sensitivity", default="{}"))
+        games = read_games(path)
         return ReportData(
             config=read_config(file),
             kofn_version=read_text(file, "kofn_version"),
             axes={axis: arrays[axis].data.tolist() for axis in CELL_AXES},
             panels=list(_panels(arrays)),
-            games=read_games(path),
+            games=games,
             sensitivity=sensitivity if isinstance(sensitivity, dict) else {},
             timings=_read_timings(path.with_name("timings.h5")),
+            pairs=_read_pairs(Path(folder), games) if read_config(file).get("method") == "nash" else {},
         )
+
+
+def _read_pairs(folder: Path, games: dict[str, Game]) -> dict[str, Equilibrium]:
+    """The pairs that are there; a report can do without."""
+    paths = {name: pair_path(folder, game) for name, game in games.items()}
+    return {name: read_equilibrium(path) for name, path in paths.items() if path.exists()}
 
 
 def _panels(arrays: dict[str, NamedArray]) -> Iterator[Panel]:

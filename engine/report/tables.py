@@ -18,7 +18,9 @@ _COLUMNS = (
     ("mean_return", "return_half_width", "Simulated return", False),
     ("gap", "gap_half_width", "Gap to V*", True),
     ("worst_gap", "gap_half_width", "Worst gap of any start", True),
-    ("refined_gain", "", "Gain by refining", True),
+    ("refined_gain", "refined_gain_half_width", "Gain by refining", True),
+    ("refined_mean_return", "", "Simulated return, refined", False),
+    ("mode_accuracy", "", "Mode accuracy", False),
 )
 
 

@@ -12,7 +12,7 @@ from ..equilibrium.result import REWARDS, Equilibrium
 from ..game import Game
 from ..mode_tracking import mode_track
 from .cells import read_cell
-from .plan import cell_name
+from .plan import cell_name, plain_name
 from .results import Study
 from .settings import game_name
 
@@ -41,8 +41,7 @@ def draw_nash_figures(
     paths = []
     for game in games:
         name = game_name(game)
-        stem = cell_name(game, "nash", "x", 1).split(".nash.")[0]
-        place = folder / "nash" / stem if len(games) > 1 else folder / "nash"
+        place = folder / "nash" / plain_name(game) if len(games) > 1 else folder / "nash"
         place.mkdir(parents=True, exist_ok=True)
         paths += _draw_convergence(place, pairs[name])
         for expectation in result.expectation.tolist():

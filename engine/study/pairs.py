@@ -11,7 +11,8 @@ from ..equilibrium.alternate import alternate
 from ..equilibrium.files import read_equilibrium, write_equilibrium
 from ..equilibrium.result import Equilibrium
 from ..files import KofnFileError
-from .plan import cell_name
+from ..game import Game
+from .plan import plain_name
 from .settings import StudySettings, game_name
 
 FOLDER = "equilibria"
@@ -52,7 +53,7 @@ def find_pairs(
     (folder / FOLDER).mkdir(exist_ok=True)
     pairs: dict[str, Equilibrium] = {}
     for game in settings.games:
-        path = pair_path(folder, settings, game_name(game))
+        path = pair_path(folder, game)
         checkpoint = Path(f"{path}.checkpoint")
         asked = settings.alternation_of(game)
         if force:
@@ -80,10 +81,9 @@ def find_pairs(
     return dataclasses.replace(settings, local_policy=policies), pairs
 
 
-def pair_path(folder: Path, settings: StudySettings, name: str) -> Path:
+def pair_path(folder: Path, game: Game) -> Path:
     """The file of a game's pair in the folder of a study."""
-    game = next(game for game in settings.games if game_name(game) == name)
-    return folder / FOLDER / (cell_name(game, "nash", "x", 1).split(".nash.")[0] + ".h5")
+    return folder / FOLDER / f"{plain_name(game)}.h5"
 
 
 def _prefixed(progress: Callable[[str], None], name: str) -> Callable[[str], None]:

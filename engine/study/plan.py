@@ -137,13 +137,16 @@ def _cells_of_grid(settings: StudySettings, memory: int) -> Iterator[Cell]:
 
 def cell_name(game: Game, actions: str, expectation: str, k: int, seed: int | None = None, use: str = "") -> str:
     """A readable name that no other cell of a study has, and that is a file name on any system."""
+    parts = [plain_name(game), actions, expectation, f"k={k:04d}", *([] if seed is None else [f"seed={seed}"])]
+    return ".".join([*parts, *([use] if use else [])])
+
+
+def plain_name(game: Game) -> str:
+    """The name of a game as a part of file names, one that no other game of a study has."""
     name = game_name(game)
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:40]
-    if plain != name:
-        # Two games may be the same but for the name.
-        plain = f"{plain}-{hashlib.sha256(f'{name} {game.digest()}'.encode()).hexdigest()[:8]}"
-    parts = [plain, actions, expectation, f"k={k:04d}", *([] if seed is None else [f"seed={seed}"])]
-    return ".".join([*parts, *([use] if use else [])])
+    # Two games may be the same but for the name.
+    return plain if plain == name else f"{plain}-{hashlib.sha256(f'{name} {game.digest()}'.encode()).hexdigest()[:8]}"
 
 
 def _planned(cell: Cell, memory: int) -> PlannedCell:
