@@ -45,7 +45,7 @@ def rows(report: dict) -> list[tuple[str, str, str]]:
                 f"recursion: {medians[slow] / medians[quick]:.1f} ×",
             )
         )
-    table += solves(medians, extra) + evaluations(medians, extra) + studies(medians, extra)
+    table += solves(medians, extra) + evaluations(medians, extra) + studies(medians, extra) + equilibria(medians, extra)
     for game in ("formation", "dense"):
         for n in (14, 10**3, 10**6, 10**9):
             name = f"test_million_steps[{game}-{n}]"
@@ -119,6 +119,32 @@ def studies(medians: dict, extra: dict) -> list[tuple[str, str, str]]:
             ratio = extra[name]["alone_s"] / medians[name]
             against = f"{ratio:.2f} × one process with one thread"
             table.append((f"a study of 24 cells of some seconds, {what}", seconds(medians[name]), against))
+    return table
+
+
+def equilibria(medians: dict, extra: dict) -> list[tuple[str, str, str]]:
+    """Alternating best response and exploitability."""
+    table = []
+    for k in (1, 30):
+        name = f"test_evaluation_against_numpy[{k}]"
+        if name in medians:
+            facts = extra[name]
+            ratio = facts["steps"] / medians[name] / facts["naive_steps_per_s"]
+            what = f"{facts['steps']:,} steps of a pair, `robots`, n = 1,000, k = {k}, one core"
+            against = f"{ratio:,.0f} × vectorised NumPy, {facts['naive_steps_per_s']:,.0f} steps a second"
+            table.append((what, seconds(medians[name]), against))
+    for expectation in ("rounded", "exact"):
+        name = f"test_authors_nash_experiment[{expectation}]"
+        if name in medians:
+            what = (
+                f"the authors' experiment on `robots`: pair at k = 50, k = 1 … 50, {expectation}, 15 × 50 runs, figures"
+            )
+            table.append((what, seconds(medians[name]), "whole process"))
+    name = "test_exploitability"
+    if name in medians:
+        facts = extra[name]
+        what = f"exact exploitability, both rewards, `irrigation`, n = 100: {facts['states']:,} tagged states"
+        table.append((what, seconds(medians[name]), f"± {facts['half_width']:.0e}"))
     return table
 
 

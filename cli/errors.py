@@ -27,8 +27,15 @@ def say_json(values: dict[str, Any]) -> None:
     """Print JSON on stdout. It has no NaN and no infinity: an interval that cannot be given is null."""
     import json
 
-    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-    say(json.dumps(finite, indent=2))
+    say(json.dumps(_finite(values), indent=2))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class KofnCommand(click.Command):

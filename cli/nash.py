@@ -74,7 +74,7 @@ def nash(
         kofn nash robots -k 10 -o robots-nash.h5
         kofn nash irrigation -k 8 -n 30 --closure tagged -o irrigation-nash.h5
     """
-    from ..engine.equilibrium.alternate import alternate
+    from ..engine.equilibrium.alternate import alternate, solve_checkpoints
     from ..engine.equilibrium.files import write_equilibrium
     from ..engine.equilibrium.settings import AlternationSettings, read_authors_config
     from ..engine.files import KofnFileError, check_writable
@@ -84,7 +84,7 @@ def nash(
     options.check_is_no_input(output, game, local_policy, config)
     check_writable(output, overwrite=force)
     checkpoint = Path(f"{output}.checkpoint")
-    leftovers = [checkpoint, *checkpoint.parent.glob(f"{checkpoint.name}.round-*")]
+    leftovers = [checkpoint, *solve_checkpoints(checkpoint)]
     if any(path.exists() for path in leftovers) and not (resume or force):
         raise KofnFileError(f"{checkpoint}: exists already, expected --resume to continue or --force to start anew")
     check_writable(checkpoint, overwrite=True)
@@ -105,10 +105,7 @@ def nash(
     settings = AlternationSettings(**{**base, **changes, "seed": seed})
     first = None if local_policy is None else load_local_policy(local_policy, loaded)
     options.use_threads(threads)
-    if not resume:
-        for path in leftovers:
-            path.unlink(missing_ok=True)
-    elif not checkpoint.exists() and not quiet:
+    if resume and not checkpoint.exists() and not quiet:
         click.echo(f"{checkpoint}: no checkpoint, starting with round 1", err=True)
     line = ProgressLine(quiet)
     with stop_on_signals() as should_stop, workers_of(scheduler) as workers:
@@ -121,7 +118,7 @@ def nash(
         finally:
             line.close()
         write_equilibrium(output, found, overwrite=force)
-    for path in (checkpoint, Path(f"{checkpoint}.partial"), *checkpoint.parent.glob(f"{checkpoint.name}.round-*")):
+    for path in (checkpoint, Path(f"{checkpoint}.partial"), *solve_checkpoints(checkpoint)):
         path.unlink(missing_ok=True)
     summary = found.summary()
     if as_json:

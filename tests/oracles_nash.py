@@ -285,7 +285,8 @@ def _uniform_closure(game, global_action, k, local_policy):
     tables = tables_of(game)
     n_sg, n_sl, _ = tables.r_l.shape
     M = sum(_local_moves(tables, local_policy)) / n_sg
-    mu = np.asarray(tables.rho_l) / np.sum(tables.rho_l) @ limit_of_averages(M)
+    rho_l = np.asarray(game["rho_l"] if isinstance(game, dict) else game.rho_l)
+    mu = rho_l / rho_l.sum() @ limit_of_averages(M)
     transition = np.zeros((n_sg, n_sl, n_sg))
     for s_g, agents in itertools.product(range(n_sg), itertools.product(range(n_sl), repeat=k)):
         p = math.prod(mu[s] for s in agents)

@@ -11,6 +11,7 @@ from kofn.engine.backups.selection import TooLargeError
 from kofn.engine.deployment import deploy
 from kofn.engine.evaluation.evaluate import evaluate
 from kofn.engine.evaluation.refine import refine
+from kofn.engine.evaluation.refine_sampled import refine_sampled
 from kofn.engine.files import KofnFileError
 from kofn.engine.game import Game
 from kofn.engine.game_files import load_game
@@ -19,7 +20,7 @@ from kofn.engine.policy import uniform_local_policy
 from kofn.engine.solve import solve
 from kofn.engine.study import plan as study_plan
 from kofn.engine.study import run as study_module
-from kofn.engine.study.cells import read_cell
+from kofn.engine.study.cells import REFINING_RUNS, REFINING_SEED, read_cell
 from kofn.engine.study.estimates import Estimate
 from kofn.engine.study.files import read_games, read_study, read_timings
 from kofn.engine.study.results import ARRAYS
@@ -199,6 +200,18 @@ def test_refined_policies(game, tmp_path, no_figures):
     assert_equal_studies(read_study(tmp_path / "study.h5"), result)
 
 
+def test_refinement_without_exact_values_is_sampled(game, tmp_path, no_figures):
+    result = study(game, 6, [2], output=tmp_path, refine=True, exact=False, **SMALL)
+    policy = solve(game, 2).policy
+    found = refine_sampled(game, policy, 6, runs=REFINING_RUNS, seed=REFINING_SEED)
+    assert result.sel("refined_gain", k=2) == found.gain
+    assert result.sel("refined_gain_half_width", k=2) == found.half_width
+    assert np.isnan(result.sel("refined_value", k=2))
+    again = deploy(game, found.policy, 6, steps=SMALL["steps"], runs=SMALL["runs"], seed=0)
+    assert result.sel("refined_mean_return", k=2) == again.mean_return
+    assert_equal_studies(read_study(tmp_path / "study.h5"), result)
+
+
 def test_where_k_cannot_matter_there_is_no_slope_but_a_reason(rng, tmp_path, no_figures):
     tables = random_game_tables(rng, 2, 1, 2, 2)
     result = study(Game(**tables, name="alone"), 8, [1, 2, 4], output=tmp_path, **SMALL)
@@ -248,7 +261,6 @@ def test_cells_of_another_study_are_refused_and_kept(game, tmp_path, no_figures)
         ({"actions": ["joint", "cruel"]}, r"actions: found 'cruel', expected one of"),
         ({"expectation": "exact,exact"}, r"expectation: found 'exact' twice"),
         ({"exact": "always"}, r"exact: found 'always'"),
-        ({"refine": True, "exact": False}, r"refine: found true with exact = false"),
         ({"memory_bytes": 1000}, r"k: .* lower k.*\(cell small\.joint\.exact\.k=0002\)"),
     ],
 )

@@ -7,6 +7,7 @@ exactly where that fits, else by simulations that share their random numbers. Th
 
 from __future__ import annotations
 
+import glob
 import math
 import time
 from collections.abc import Callable
@@ -95,7 +96,14 @@ def alternate(
     )  # fmt: skip
     if resume:
         run.restore()
+    else:
+        run.forget()
     return run.finish()
+
+
+def solve_checkpoints(checkpoint: Path) -> list[Path]:
+    """Files of G-LEARNs under way beside a checkpoint, and what a kill in the middle of writing one left."""
+    return sorted(checkpoint.parent.glob(f"{glob.escape(checkpoint.name)}.round-*"))
 
 
 class _Alternation:
@@ -121,6 +129,12 @@ class _Alternation:
             return
         self._state = read_alternation_checkpoint(self._checkpoint, self.game, self.settings, self._first_policy)
         self._elapsed_before = self._state.wall_time_s
+        # With another limit of memory the rounds go on as they began.
+        self._valuation.is_exact = self._state.is_exact
+
+    def forget(self) -> None:
+        for path in [] if self._checkpoint is None else [self._checkpoint, *solve_checkpoints(self._checkpoint)]:
+            path.unlink(missing_ok=True)
 
     def finish(self) -> Equilibrium:
         while self._state is None or not self._state.stop:
@@ -224,7 +238,8 @@ class _Alternation:
 
     def _stop_if_asked(self, number: int) -> None:
         if self._should_stop():
-            kept = "nothing kept" if self._checkpoint is None else f"checkpoint in {self._checkpoint}"
+            is_kept = self._checkpoint is not None and number > 0
+            kept = f"checkpoint in {self._checkpoint}" if is_kept else "nothing kept"
             raise Interrupted(f"stopped in round {number + 1}; {number} finished, {kept}")
 
     # What a round came to.

@@ -77,7 +77,6 @@ def write_equilibrium(
             config["first_policy"] = digest_of(first_policy)
         write_root(file, FORMAT, config, settings.seed, kofn_version())
         write_text(file, "stop", equilibrium.stop)
-        write_text(file, "exploitability", json.dumps([entry.exploitability for entry in equilibrium.rounds]))
         write_text(file, "versions", json.dumps(equilibrium.versions, sort_keys=True))
         file.attrs["best_round"] = equilibrium.best_round
         file.attrs["is_exact"] = int(equilibrium.is_exact)
@@ -97,6 +96,10 @@ def write_equilibrium(
         for name, kind, long_name, units in _ROUNDS:
             column: np.ndarray = equilibrium.column(name).astype(kind)
             create_array(rounds, name, column, axes=("round",), long_name=long_name, units=units)
+        create_array(
+            rounds, "exploitability", equilibrium.column("exploitability"), axes=("round",),
+            long_name="how gains were computed",
+        )  # fmt: skip
         create_array(
             rounds, "gains", np.stack([entry.gains for entry in equilibrium.rounds]),
             axes=("round", "reward", "player", "bound"), units="reward",
@@ -145,8 +148,8 @@ def _read(file: h5py.File) -> Equilibrium:
 
 
 def _read_rounds(file: h5py.File) -> tuple[Round, ...]:
-    kinds = json.loads(read_text(file, "exploitability"))
     group = file["rounds"]
+    kinds = np.char.decode(read_array(group, "exploitability"), "utf-8").tolist()
     columns = {name: read_array(group, name, kind, (len(kinds),)) for name, kind, *_ in _ROUNDS}
     gains = read_array(group, "gains", np.float64, (len(kinds), len(REWARDS), len(PLAYERS), len(BOUNDS)))
     if not kinds or not np.isfinite(columns["value"]).all():
@@ -161,16 +164,20 @@ def _read_rounds(file: h5py.File) -> tuple[Round, ...]:
 
 
 def read_alternation_checkpoint(
-    path: Path, game: Game, settings: AlternationSettings, first_policy: np.ndarray
+    path: Path,
+    game: Game,
+    settings: AlternationSettings,
+    first_policy: np.ndarray,
+    *,
+    what: str = "checkpoint of another alternation",
+    advice: str = "",
 ) -> Equilibrium:
-    """Read the rounds made so far; refuse those of another alternation, naming the first difference."""
+    """Read the rounds made so far, or all; refuse those of another alternation, naming the first difference."""
     with open_checked(path, FORMAT) as file:
         config = read_config(file)
         found = config["alternation"] | {"first_policy": config.get("first_policy")}
         expected = settings.identity(game) | {"first_policy": digest_of(first_policy)}
         for key in sorted(expected):
             if found.get(key) != expected[key]:
-                raise KofnFileError(
-                    f"{path}: checkpoint of another alternation, {key} is {found.get(key)}, expected {expected[key]}"
-                )
+                raise KofnFileError(f"{path}: {what}, {key} is {found.get(key)}, expected {expected[key]}{advice}")
         return _read(file)

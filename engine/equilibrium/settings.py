@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from .closures import CLOSURES
 VALUATIONS = ("auto", "exact", "simulated")
 EXPLOITABILITIES = ("auto", "exact", "mean-field", "none")
 LARGEST_CONFIG = 10**6
+LARGEST_FLOAT = sys.float_info.max
+MAX_SEEDS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +91,9 @@ class AlternationSettings:
             number = getattr(self, name)
             # Written so that NaN fails. A change of exactly nothing always stops.
             is_number = not isinstance(number, bool) and isinstance(number, int | float)
-            if not (is_number and (0.0 < number < math.inf or (name == "rtol" and number == 0.0))):
-                raise ValueError(f"{name}: found {shown(number)}, expected a finite number above 0")
+            if not (is_number and (0.0 < number <= LARGEST_FLOAT or (name == "rtol" and number == 0.0))):
+                least = "of at least 0" if name == "rtol" else "above 0"
+                raise ValueError(f"{name}: found {shown(number)}, expected a finite number {least}")
             object.__setattr__(self, name, float(number))
         if not isinstance(self.greedy, bool):
             raise ValueError(f"greedy: found {shown(self.greedy)}, expected true or false")
@@ -141,6 +144,8 @@ _SIZES = {
     "n_global_actions": "n_ag",
     "n_local_actions": "n_al",
 }
+# Of the authors' code.
+DEFAULT_K = (1, 2, 3, 5, 7, 10, 15, 20)
 # Section -> key -> (kind of number, default of the authors' code or None where it must be given).
 _KEYS: dict[str, dict[str, tuple[str, Any]]] = {
     "environment": {**dict.fromkeys(_SIZES, ("size", 0)), "n_agents": ("size", 1000), "gamma": ("share", -1.0)},
@@ -153,11 +158,12 @@ _KEYS: dict[str, dict[str, tuple[str, Any]]] = {
     },
     "alternating": {"n_outer_iterations": ("size", 5), "convergence_rtol": ("positive", 0.01)},
     "evaluation": {"n_rollouts": ("size", 50), "horizon": ("size", 50)},
-    "experiment": {"k_range": ("range", None), "k_values": ("sizes", None), "n_eval_seeds": ("size", 10)},
+    "experiment": {"k_range": ("range", None), "k_values": ("sizes", None), "n_eval_seeds": ("seeds", 10)},
 }  # fmt: skip
 _EXPECTED = {
     "size": "a whole number of at least 1", "share": "a number from 0 to below 1", "positive": "a finite number above 0",
     "range": "two whole numbers, the first and the last k", "sizes": "whole numbers of at least 1",
+    "seeds": f"a whole number from 1 to {MAX_SEEDS}",
 }  # fmt: skip
 
 
@@ -211,8 +217,10 @@ def _config_of(document: Mapping[str, Any]) -> AuthorsConfig:
     if experiment["k_range"] is not None:
         first, last = experiment["k_range"]
         ks = tuple(range(first, last + 1))
+    elif experiment["k_values"] is not None:
+        ks = tuple(sorted(set(experiment["k_values"])))
     else:
-        ks = tuple(sorted(set(experiment["k_values"] or (1, 2, 3, 5, 7, 10, 15, 20))))
+        ks = tuple(k for k in DEFAULT_K if k <= environment["n_agents"])
     if ks[-1] > environment["n_agents"]:
         raise ValueError(f"experiment: found k = {ks[-1]}, expected at most n_agents = {environment['n_agents']}")
     return AuthorsConfig(
@@ -250,4 +258,6 @@ def _is_of_kind(kind: str, value: Any) -> bool:
         return False
     if kind == "size":
         return isinstance(value, int) and 1 <= value < 2**40
-    return 0.0 <= value < 1.0 if kind == "share" else 0.0 < value < math.inf
+    if kind == "seeds":
+        return isinstance(value, int) and 1 <= value <= MAX_SEEDS
+    return 0.0 <= value < 1.0 if kind == "share" else 0.0 < value <= LARGEST_FLOAT

@@ -95,14 +95,19 @@ def gains_of(
     if kind == "exact":
         from .exploitability import exploitability
 
-        for r, reward in enumerate(REWARDS):
-            found = exploitability(
-                game, policy, settings.n, reward=reward, memory_bytes=memory_bytes, should_stop=should_stop
-            )
-            slack = 2.0 * found.half_width
-            for p, gain in enumerate((found.global_gain, found.local_gain)):
-                gains[r, p] = gain - slack, gain + slack
-    elif kind == "mean-field":
+        try:
+            for r, reward in enumerate(REWARDS):
+                found = exploitability(
+                    game, policy, settings.n, reward=reward, memory_bytes=memory_bytes, should_stop=should_stop
+                )
+                slack = 2.0 * found.half_width
+                for p, gain in enumerate((found.global_gain, found.local_gain)):
+                    gains[r, p] = gain - slack, gain + slack
+        except TooLargeError:
+            if settings.exploitability == "exact":
+                raise
+            kind = "mean-field"
+    if kind == "mean-field":
         from .mean_field import mean_field_gains
 
         gains = mean_field_gains(

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..equilibrium.alternate import alternate
-from ..equilibrium.files import read_equilibrium, write_equilibrium
+from ..equilibrium.alternate import alternate, solve_checkpoints
+from ..equilibrium.files import read_alternation_checkpoint, write_equilibrium
 from ..equilibrium.result import Equilibrium
-from ..files import KofnFileError
 from ..game import Game
+from ..solve import Interrupted
 from .plan import plain_name
 from .settings import StudySettings, game_name
 
@@ -32,7 +32,7 @@ def find_pairs(
 
     Parameters
     ----------
-    settings : StudySettings of method "nash"
+    settings : StudySettings of method "nash"; its local policies are those that the first rounds answer
     folder : of the study; pairs are files in `equilibria`
     memory_bytes : int or None
     force : bool          start anew
@@ -55,26 +55,27 @@ def find_pairs(
     for game in settings.games:
         path = pair_path(folder, game)
         checkpoint = Path(f"{path}.checkpoint")
-        asked = settings.alternation_of(game)
+        asked, first = settings.alternation_of(game), settings.local_policy_of(game)
+        assert first is not None
         if force:
-            for old in (path, checkpoint, *checkpoint.parent.glob(f"{checkpoint.name}.round-*")):
-                old.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         if path.exists():
-            found = read_equilibrium(path)
-            here, expected = found.settings.identity(found.game), asked.identity(game)
-            for key, value in expected.items():
-                if here[key] != value:
-                    raise KofnFileError(
-                        f"{path}: pair of another study, {key} is {here[key]}, expected {value}; take another folder, or --force"
-                    )
+            found = read_alternation_checkpoint(
+                path, game, asked, first, what="pair of another study", advice="; take another folder, or --force"
+            )
         else:
-            found = alternate(
-                game, settings=asked, memory_bytes=memory_bytes, checkpoint=checkpoint, resume=True,
-                progress=None if progress is None else _prefixed(progress, game_name(game)), should_stop=should_stop,
-                executor=executor,
-            )  # fmt: skip
-            write_equilibrium(path, found, overwrite=True)
-        for left in (checkpoint, *checkpoint.parent.glob(f"{checkpoint.name}*")):
+            try:
+                found = alternate(
+                    game, settings=asked, local_policy=first, memory_bytes=memory_bytes, checkpoint=checkpoint,
+                    resume=not force, progress=None if progress is None else _prefixed(progress, game_name(game)),
+                    should_stop=should_stop, executor=executor,
+                )  # fmt: skip
+            except Interrupted:
+                raise Interrupted(
+                    f"stopped in the pair of {game_name(game)}; finished rounds are kept, start again to go on"
+                ) from None
+            write_equilibrium(path, found, first_policy=first, overwrite=True)
+        for left in (checkpoint, Path(f"{checkpoint}.partial"), *solve_checkpoints(checkpoint)):
             left.unlink(missing_ok=True)
         pairs[game_name(game)] = found
     policies = {name: found.local_policy for name, found in pairs.items()}
