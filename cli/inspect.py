@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from . import options
-from .errors import KofnCommand, say
+from .errors import KofnCommand, say, say_json
 
 
 @click.command(cls=KofnCommand)
@@ -25,9 +25,10 @@ def inspect(file, states, as_json):
         kofn inspect formation-k8.h5
         kofn inspect formation-k8.h5 --state 1:4,2,2
     """
-    import json
-
     from ..engine.inspection import inspect_file, report_lines
 
     report = inspect_file(file, states)
-    say(json.dumps(report, indent=2) if as_json else "\n".join(report_lines(report)))
+    if as_json:
+        say_json(report)
+        return
+    say("\n".join(report_lines(report)))

@@ -105,8 +105,11 @@ def study(games, output, dry_run, jobs, scheduler, memory, force, quiet, **given
     config = given.pop("config")
     settings: StudySettings = _settings(games, {name: x for name, x in given.items() if x is not None}, config)
     if dry_run:
+        from ..engine.study.pairs import with_finished_pairs
         from ..engine.study.run import count_finished, processes
 
+        if output is not None and not force:
+            settings = with_finished_pairs(settings, output)
         plan = plan_study(settings, memory)
         finished = frozenset() if output is None or force else count_finished(plan, output)
         for line in plan_lines(plan, processes(jobs), finished):
@@ -170,6 +173,8 @@ def _study_settings(games: tuple[str, ...], changes: dict[str, Any]) -> StudySet
     path = find_study_file(games[0]) if len(games) == 1 else None
     document = None if path is None else read_study_file(path)
     if document is not None:
+        if "nash" in changes and isinstance(document.get("nash"), dict):
+            changes["nash"] = document["nash"] | changes["nash"]
         return settings_from(document, where=str(path), **changes)
     if path is not None:
         # What is no study file is a game, or says what is wrong with it.

@@ -1,19 +1,19 @@
 """Mean-field brackets: against exact best responses, and games with gains in closed form.
 
-A bracket is an interval of level 95 %. Widened by `influence` it holds at any n, exactly as it says: the level of these tests is
-that of the brackets, and their seeds are fixed. Their power is stated as widths: gains off by more than that would show.
+A bracket is an interval of level 95 %. Widened by `influence` it holds at any n. Comparisons with exact gains widen the simulated
+part to 3.9 standard errors, a level of about 1e-4 for each bracket; seeds are fixed. Their power is stated as widths: gains off by
+more than that would show.
 """
 
 import numba
 import numpy as np
 import pytest
 
-import kofn
 from kofn.engine.equilibrium import mean_field
 from kofn.engine.equilibrium.exploitability import exploitability
 from kofn.engine.equilibrium.mean_field import mean_field_gains
 from kofn.engine.game import Game
-from kofn.engine.policy import SubsamplePolicy, blind_policy, uniform_local_policy
+from kofn.engine.policy import SubsamplePolicy, blind_policy
 from kofn.engine.solve import Interrupted
 from kofn.kernels.lattice import lattice_sizes, rank_counts
 from oracles import random_game_tables, random_policy
@@ -27,22 +27,20 @@ def random_pair(rng, sizes, k, **changes):
     return Game(**tables), SubsamplePolicy(**random_policy(rng, tables, k, 1)._asdict())
 
 
-def irrigation_pair():
-    game = kofn.load_game("irrigation")
-    return game, kofn.solve(game, 4, local_policy=uniform_local_policy(game), tol=1e-2).policy(1)
-
-
 def assert_holds(found, selfish, team):
     """Exact gains are in the brackets, widened by what those leave out."""
     slack = 2.0 * selfish.half_width + 1e-9
     gains, value = found.gains, found.value
+    # By half a width more: 3.9 standard errors instead of 1.96, 1e-4 for each two-sided bracket.
+    more = np.diff(gains[SELFISH], axis=1) * np.array([-0.5, 0.5])
+    gains = gains + np.stack([more, np.zeros((2, 2))])
     assert gains[SELFISH, GLOBAL, 0] - slack <= selfish.global_gain <= gains[SELFISH, GLOBAL, 1] + slack
     low, high = gains[SELFISH, LOCAL] + np.array([-1.0, 1.0]) * (found.influence + slack)
     assert low <= selfish.local_gain <= high
     assert team.global_gain <= gains[TEAM, GLOBAL, 1] + slack
     assert team.local_gain <= gains[TEAM, LOCAL, 1] + slack
-    assert (gains[:, :, 0] <= gains[:, :, 1]).all()
-    assert (gains[:, :, 0] >= 0.0).all()
+    assert (found.gains[:, :, 0] <= found.gains[:, :, 1]).all()
+    assert (found.gains[:, :, 0] >= 0.0).all()
     assert value[TEAM, GLOBAL] == value[TEAM, LOCAL] == pytest.approx(value[SELFISH].sum(), abs=1e-9)
 
 
@@ -71,13 +69,12 @@ def test_brackets_close_in_on_the_exact_gain_as_n_grows(rng):
         influences.append(found.influence)
     assert influences[2] < influences[1] / 2.0 < influences[0] / 4.0
     low, high = found.gains[SELFISH, LOCAL]
-    print(selfish.local_gain, low, high, influences)
     assert high - low < 0.1 * selfish.local_gain
 
 
 @pytest.mark.parametrize("dirichlet", [False, True])
 def test_brackets_collapse_where_the_population_has_no_say(rng, dirichlet):
-    """P_g alike for all a_g: the deviator changes nothing for itself, at any n. Widths: 2 % of the gains that are exact."""
+    """P_g alike for all a_g: the deviator changes nothing for itself, at any n. Width: 5 % of the exact gain."""
     sizes = (3, 2, 3, 2)
     rows = np.repeat(rng.dirichlet(np.ones(3), (3, 1)), 2, axis=1)
     changes = {"P_g": rows} | ({"rho_l": np.array([0.5, 2.0, 1.0]), "dirichlet": True} if dirichlet else {})
@@ -87,18 +84,20 @@ def test_brackets_collapse_where_the_population_has_no_say(rng, dirichlet):
     assert_holds(found, selfish, team)
     assert found.influence == 0.0
     low, high = found.gains[SELFISH, LOCAL]
-    print(selfish.local_gain, low, high)
+    assert high - low < 0.05 * selfish.local_gain
 
 
 def test_a_dominant_action_is_found(rng):
-    """a = 1 pays 1 and a = 0 nothing, a_g = 1 pays 2: with γ = 3/4 who never plays them gains 4 and 8, who always does gains none."""
+    """a = 1 pays 1 and a = 0 nothing, a_g = 1 pays 2: who never plays them gains 4 and 8 at γ = 3/4, who does gains none."""
     tables = random_game_tables(rng, 2, 2, 3, 2, gamma=0.75)
     tables["r_g"] = np.tile([0.0, 2.0], (2, 1))
     tables["r_l"] = np.tile([0.0, 1.0], (2, 3, 1))
     game = Game(**tables)
     for action, gains in ((0, (8.0, 4.0)), (1, (0.0, 0.0))):
         law = np.broadcast_to(np.eye(2)[action], (2, 3, 2))
-        found = mean_field_gains(game, blind_policy(game, law, np.full(2, action), k_global=2), 10**6, runs=8, steps=100)
+        found = mean_field_gains(
+            game, blind_policy(game, law, np.full(2, action), k_global=2), 10**6, runs=8, steps=100
+        )
         for player, gain in enumerate(gains):
             low, high = found.gains[SELFISH, player]
             assert low - 1e-9 <= gain <= high + 1e-9
@@ -126,13 +125,13 @@ def test_who_knows_the_path_pays_for_it(place, gain):
     policy = blind_policy(game, np.broadcast_to(np.eye(2)[place], (2, 2, 2)), np.zeros(2, int), k_global=3)
     found = mean_field_gains(game, policy, 1000, runs=400, steps=80, seed=1)
     low, high = found.gains[SELFISH, LOCAL]
-    print(low, high)
     assert low - 1e-9 <= gain <= high + 1e-9
-    assert found.influence == 0.0
+    assert high - low <= 0.075
+    assert found.influence <= 1e-9
 
 
 def test_samples_have_the_law_of_the_global_agent(rng):
-    """The mean law of s_g' over a path's samples: within five standard errors of the exact one, float error for k = n."""
+    """Counts of samples are within five standard errors of the exact means, exact for k = n."""
     population = np.tile([3, 0, 5, 4], (4000, 1))
     sample = mean_field._draw_sample(population, 5, rng)
     assert (sample.sum(axis=1) == 5).all()

@@ -283,6 +283,23 @@ def test_dry_run_prints_the_cells(done, tmp_path):
         succeed("study", done / "study.toml", "--dry-run", "-o", tmp_path / "none")
 
 
+def test_dry_run_of_a_finished_study_counts_its_cells(done):
+    with unchanged(done):
+        said = succeed("study", done / "study.toml", "--dry-run", "-o", done / "study")
+    fresh = succeed("study", done / "study.toml", "--dry-run")
+    assert said != fresh
+    assert "3 of" in said or "finished" in said or "done" in said
+    with unchanged(done):
+        message = refused("study", done / "study.toml", "--dry-run", "-o", done / "study", "--greedy")
+    assert "pair of another study, greedy is False, expected True" in message
+
+
+def test_flags_go_before_the_fields_of_a_study_file_one_by_one(done):
+    with unchanged(done):
+        message = refused("study", done / "study.toml", "-o", done / "study", "--jobs", 1, "-q", "--tau-min", 0.3)
+    assert "small-18.h5: pair of another study, tau_min is 0.2, expected 0.3" in message
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

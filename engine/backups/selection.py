@@ -174,9 +174,13 @@ def make_listed(
 
 @dataclass(frozen=True, kw_only=True)
 class ExactChoice:
-    """The exact method to use, with what was computed to choose it."""
+    """The exact method to use, with what was computed to choose it.
+
+    `work` is in rough steps of a sweep for each s_g, comparable between methods.
+    """
 
     method: str
+    work: float
     factors: Factorisation | None
     plan: SplitPlan | None
 
@@ -248,7 +252,8 @@ def choose_exact(
             f"k: no exact method can do {actions} actions with k = {k} in {readable_bytes(memory_bytes)} "
             f"({'; '.join(refusals)}); lower k, take cheaper actions, or raise the memory limit"
         )
-    return ExactChoice(method=min(candidates)[1], factors=factors, plan=plan)
+    work, chosen = min(candidates)
+    return ExactChoice(method=chosen, work=work, factors=factors, plan=plan)
 
 
 def make_exact(

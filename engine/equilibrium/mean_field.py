@@ -9,8 +9,8 @@ probability k/n a step. Given the weather its process is its own, and has exact 
 
 Both take an approximate value that is linear in the shares, W(s_g, N, s) = Σ_j slopes[s_g, s, j] N_j/n. Its mean one step later
 is exact: s_g' and N' are independent given (s_g, N), and the mean of N' is linear in N. So what is paid has mean zero for any agent
-that does not look ahead, and serves as a control variate of all values. It still has with a few samples of the global agent in place
-of the law of s_g': they are drawn by that law.
+that does not look ahead, and serves as a control variate of all values. It still has with a few samples of the global agent in
+place of the law of s_g': they are drawn by that law.
 
 What weather leaves out: as long as the sample of the global agent leads to the same s_g' with the deviator in it as with an
 agent in its place that does not deviate, the paths agree. They part in step t with probability at most k/n times the total
@@ -29,16 +29,20 @@ from typing import NamedTuple
 import numpy as np
 
 from ...kernels.lattice import fill_successors, lattice_size, lattice_sizes
+from ..backups.selection import TooLargeError, choose_exact, default_memory_bytes
 from ..deployment import Deployment, deploy, half_width_of, steps_until
 from ..game import Game, positive_integer
 from ..policy import SubsamplePolicy
 from ..solve import Interrupted, solve
+from ..surrogate import useful_error
 from .local_learner import learn_local
 
 DEFAULT_RUNS = 200
 # Count vectors times global states of the game that bounds the global agent from above.
 BOUNDING_STATES = 200_000
 BOUNDING_TOL_SHARE = 1e-5
+# Rough steps of a sweep of that game.
+BOUNDING_WORK = 1e8
 # Samples of the global agent for each step of each path.
 SAMPLES = 16
 # Backups that fit the approximate value, and the weight of its start among that of the data.
@@ -146,7 +150,7 @@ def mean_field_gains(
     left_g = left * float(regret.max())
     gains[0, 0] = _bracket(regrets, regrets, 0.0, left_g)
 
-    above = _bound_of_team_value(game, policy, n, memory_bytes) - paths.returns
+    above = _bound_of_team_value(game, policy, n, memory_bytes, should_stop) - paths.returns
     gains[1, 0, 1] = _bracket(above, above, 0.0, paths.truncation_bound)[1]
 
     seen, shifts = _watch_samples(game, policy, paths)
@@ -197,15 +201,34 @@ def _regret_of_global_agent(game: Game) -> np.ndarray:
         value = np.linalg.solve(np.eye(game.n_sg) - game.gamma * moves, game.r_g[everywhere, choice])
 
 
-def _bound_of_team_value(game: Game, policy: SubsamplePolicy, n: int, memory_bytes: int | None) -> float:
+def _bound_of_team_value(
+    game: Game, policy: SubsamplePolicy, n: int, memory_bytes: int | None, should_stop: Callable[[], bool] | None
+) -> float:
     """A bound on what the global agent can reach for the team, the local policy given: the optimum of k' ≤ n agents."""
+    law, limit = _law_alone(policy), default_memory_bytes() if memory_bytes is None else memory_bytes
+    spread = (float(np.ptp(game.r_g)) + float(np.ptp(game.r_l))) / (1.0 - game.gamma)
+    tol = max(BOUNDING_TOL_SHARE * spread, 1e-6)
     k = 1
     while k < n and game.n_sg * lattice_size(k + 1, game.n_sl) <= BOUNDING_STATES:
         k += 1
-    spread = (float(np.ptp(game.r_g)) + float(np.ptp(game.r_l))) / (1.0 - game.gamma)
-    tol = max(BOUNDING_TOL_SHARE * spread, 1e-6)
-    solution = solve(game, k, local_policy=policy.local_action[:, :, 0], tol=tol, memory_bytes=memory_bytes)
+    while k > 1 and not _is_quick(game, k, law, useful_error(game, tol), limit):
+        k = max(1, 3 * k // 4)
+    solution = solve(game, k, local_policy=law, tol=tol, memory_bytes=limit, should_stop=should_stop)
     return solution.initial_value + solution.half_width
+
+
+def _is_quick(game: Game, k: int, local_policy: np.ndarray, error: float, memory_bytes: int) -> bool:
+    try:
+        choice = choose_exact(game, k, "fixed", local_policy, method=None, error=error, memory_bytes=memory_bytes)
+    except TooLargeError:
+        return False
+    return game.n_sg * choice.work <= BOUNDING_WORK
+
+
+def _law_alone(policy: SubsamplePolicy) -> np.ndarray:
+    """What an agent that sees itself alone does, float64[n_sg, n_sl, n_al]: in state s its sample is e_s, of rank n_sl − 1 − s."""
+    own = np.arange(policy.local_action.shape[1])
+    return policy.local_action[:, own, own[::-1]]
 
 
 def _watch_samples(game: Game, policy: SubsamplePolicy, paths: Deployment) -> tuple[_Weather, np.ndarray]:
@@ -270,7 +293,7 @@ def _local_brackets(
     local_rewards : float64[n_runs]    of the pair, discounted, mean over the agents
     """
     half = seen.states.shape[0] // 2
-    own_moves = np.einsum("gsa,gsat->gst", policy.local_action[:, :, 0], game.P_l)
+    own_moves = np.einsum("gsa,gsat->gst", _law_alone(policy), game.P_l)
     fit, use = seen.part(slice(half)), seen.part(slice(half, None))
     slopes = _fit_value(game, own_moves, fit)
     expected = _expected_value(slopes, own_moves, use)
@@ -279,7 +302,7 @@ def _local_brackets(
     price[:, :-1] = np.einsum("rtsj,rtj->rts", slopes[use.states[:, 1:]], use.shares[:, 1:]) - expected[:, :-1]
     paid = np.zeros(price[:, 0].shape)
     answering, knowing = paid, paid
-    for t in range(price.shape[1] - 1, -1, -1):
+    for t in range(use.states.shape[1] - 1, -1, -1):
         s_g = use.states[:, t]
         paid = game.gamma * np.einsum("rst,rt->rs", own_moves[s_g], paid - price[:, t])
         answer = _action_values(game, s_g, expected[:, t]).argmax(axis=2)
@@ -345,7 +368,7 @@ def _influences(game: Game, policy: SubsamplePolicy, n: int, shifts: np.ndarray)
     left = gamma**steps / (1.0 - gamma) * policy.k_global / n
     moved, changed = (shifts * weights).sum(axis=2)
     all_moves = _moves_of_global_agent(game)
-    most_moved, most_changed = all_moves.max(axis=(1, 2, 3)) * left
+    most_moved, most_changed = (all_moves.max(axis=(1, 2, 3)) * left).tolist()
     own = moved * gamma * own_range
     team = changed + moved * gamma * team_range
     return (

@@ -17,7 +17,7 @@ from .result import PLAYERS, REWARDS
 from .settings import AlternationSettings
 
 # Where it is not asked for, exact work goes on for so many states.
-AUTO_STATES = 2_000_000
+AUTO_STATES = 300_000
 AUTO_TAGGED_STATES = 200_000
 
 

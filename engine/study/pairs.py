@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..equilibrium.alternate import alternate, solve_checkpoints
 from ..equilibrium.files import read_alternation_checkpoint, write_equilibrium
 from ..equilibrium.result import Equilibrium
@@ -60,9 +62,7 @@ def find_pairs(
         if force:
             path.unlink(missing_ok=True)
         if path.exists():
-            found = read_alternation_checkpoint(
-                path, game, asked, first, what="pair of another study", advice="; take another folder, or --force"
-            )
+            found = _read_pair(path, settings, game, first)
         else:
             try:
                 found = alternate(
@@ -80,6 +80,25 @@ def find_pairs(
         pairs[game_name(game)] = found
     policies = {name: found.local_policy for name, found in pairs.items()}
     return dataclasses.replace(settings, local_policy=policies), pairs
+
+
+def with_finished_pairs(settings: StudySettings, folder: Path) -> StudySettings:
+    """The settings with the local policies of the pairs that stand finished in a folder, as their cells have them."""
+    if settings.method != "nash":
+        return settings
+    policies = {}
+    for game in settings.games:
+        path, first = pair_path(folder, game), settings.local_policy_of(game)
+        assert first is not None
+        policies[game_name(game)] = _read_pair(path, settings, game, first).local_policy if path.exists() else first
+    return dataclasses.replace(settings, local_policy=policies)
+
+
+def _read_pair(path: Path, settings: StudySettings, game: Game, first: np.ndarray) -> Equilibrium:
+    return read_alternation_checkpoint(
+        path, game, settings.alternation_of(game), first, what="pair of another study",
+        advice="; take another folder, or --force",
+    )  # fmt: skip
 
 
 def pair_path(folder: Path, game: Game) -> Path:
