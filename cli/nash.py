@@ -43,6 +43,10 @@ from .workers import workers_of
     "--exploitability", type=click.Choice(["auto", "exact", "mean-field", "none"]), default=None,
     help="What best responses gain, after each round; auto is exact where it is quick.  [default: auto]",
 )  # fmt: skip
+@click.option(
+    "--figure", type=options.OutputPath(dir_okay=False, path_type=Path), default=None,
+    help="PNG of value and exploitability over the rounds.",
+)  # fmt: skip
 @options.local_policy
 @options.seed
 @click.option(
@@ -60,7 +64,7 @@ from .workers import workers_of
 @options.force
 @options.quiet
 def nash(
-    game, k, n, output, config, local_policy, seed, scheduler, memory, threads, checkpoint_every, resume, as_json, force,
+    game, k, n, output, config, figure, local_policy, seed, scheduler, memory, threads, checkpoint_every, resume, as_json, force,
     quiet, **given,
 ):  # fmt: skip
     """Alternate best responses in GAME, a built-in name or a .toml, .json or .h5 file, and write the best pair to OUTPUT.
@@ -83,6 +87,11 @@ def nash(
 
     options.check_is_no_input(output, game, local_policy, config)
     check_writable(output, overwrite=force)
+    if figure is not None:
+        if figure.suffix.lower() != ".png":
+            raise click.UsageError(f"--figure {click.format_filename(figure)}: expected a name that ends in .png")
+        options.check_is_no_input(figure, game, local_policy, config)
+        check_writable(figure, overwrite=force)
     checkpoint = Path(f"{output}.checkpoint")
     leftovers = [checkpoint, *solve_checkpoints(checkpoint)]
     if any(path.exists() for path in leftovers) and not (resume or force):
@@ -120,6 +129,10 @@ def nash(
         write_equilibrium(output, found, overwrite=force)
     for path in (checkpoint, Path(f"{checkpoint}.partial"), *solve_checkpoints(checkpoint)):
         path.unlink(missing_ok=True)
+    if figure is not None:
+        from ..engine.equilibrium.figures import draw_rounds
+
+        draw_rounds(figure, found)
     summary = found.summary()
     if as_json:
         say_json(summary)
@@ -128,7 +141,7 @@ def nash(
     say(f"game        {loaded.name or 'game'}, k = {settings.k}, n = {settings.n}, {settings.expectation} expectation")
     say(f"            local agents: {settings.closure} closure, {'greedy' if settings.greedy else 'Boltzmann'}")
     for number, entry in enumerate(found.rounds, 1):
-        gains = "" if entry.exploitability == "none" else f"  NashConv {_bracket(*entry.nash_conv('selfish'))}"
+        gains = "" if entry.exploitability == "none" else f"  NashConv {_bracket(*entry.nash_conv())}"
         mark = "*" if number - 1 == found.best_round else " "
         say(f"round {number:2d} {mark}  value {entry.value:.8g} ± {entry.half_width:.2g}{gains}")
     say(f"kept        round {found.best_round + 1} (*), {how}; stopped: {found.stop}")
@@ -136,8 +149,9 @@ def nash(
         for reward, players in summary["gains"].items():
             gains = ", ".join(f"{player} agent {_bracket(g['low'], g['high'])}" for player, g in players.items())
             say(f"gains       {reward} reward: {gains} ({summary['exploitability']})")
+        say("            NashConv is of what each learns with: the team's reward, and a local agent's own")
     say(f"time        {readable_seconds(found.wall_time_s)}")
-    say(f"written     {output}")
+    say(f"written     {output}" + ("" if figure is None else f", {figure}"))
 
 
 def _bracket(low, high):

@@ -212,7 +212,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         for number, entry in enumerate(found["by_round"], 1):
             mark = "*" if number == found["best_round"] else " "
             low, high = entry["nash_conv"]
-            gains = f", selfish NashConv {low:.4g} to {high:.4g} ({entry['exploitability']})" if low == low else ""
+            gains = f", NashConv {low:.4g} to {high:.4g} ({entry['exploitability']})" if low == low else ""
             lines.append(f"  round {number:2d} {mark} value {entry['value']:.9g} ± {entry['half_width']:.2g}{gains}")
         lines.append(f"  kept      round {found['best_round']} (*); stopped: {found['stop'] or 'under way'}")
     lines.append("  arrays")

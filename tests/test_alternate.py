@@ -252,7 +252,10 @@ def test_gains_are_those_of_the_pair():
     low, high = found.rounds[0].nash_conv("team")
     right = exploitability(found.game, found.policy, N, reward="team")
     assert low <= right.nash_conv <= high
-    assert [entry.exploitability for entry in found.rounds] == ["exact"]
+    entry = found.rounds[0]
+    np.testing.assert_array_equal(entry.learned_gains, [entry.gains[1, 0], entry.gains[0, 1]])
+    assert entry.nash_conv() == tuple(np.maximum(entry.learned_gains, 0.0).sum(axis=0))
+    assert entry.exploitability == "exact"
 
 
 def test_mean_field_gains_and_none():

@@ -94,6 +94,17 @@ def test_nash_is_alternate(here):
     assert sorted(path.name for path in here.iterdir()) == ["a.h5", "game.toml", "pair.h5"]
 
 
+def test_figure_of_the_rounds(here):
+    said = succeed("nash", "game.toml", "-k", 2, "-o", "a.h5", "--figure", "rounds.png")
+    assert said.endswith("written     a.h5, rounds.png\n")
+    assert (here / "rounds.png").read_bytes().startswith(b"\x89PNG")
+    for name, reason in (("rounds.png", "exists already"), ("rounds.pdf", "ends in .png"), ("no/x.png", "no folder")):
+        result = run("nash", "game.toml", "-k", 2, "-o", "b.h5", "--figure", name)
+        assert result.exit_code in (1, 2)
+        assert reason in result.stderr
+        assert not (here / "b.h5").exists()
+
+
 @pytest.mark.parametrize("kind", ["auto", "none", "mean-field"])
 def test_nash_as_json(kind, here):
     words = ["--steps", 20] if kind == "mean-field" else []

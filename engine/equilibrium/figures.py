@@ -29,8 +29,9 @@ from ..figure_parts import (
     write_figure,
 )
 from .heat_maps import draw_heat_maps
+from .result import Equilibrium
 
-__all__ = ["draw_convergence", "draw_heat_maps", "draw_mode_accuracy", "draw_reward", "draw_solve_time"]
+__all__ = ["draw_convergence", "draw_heat_maps", "draw_mode_accuracy", "draw_reward", "draw_rounds", "draw_solve_time"]
 
 LOW_IN, TALL_IN = 4.0, 5.8
 SECOND_INK = LINE_STYLES[0][0]
@@ -245,6 +246,26 @@ def draw_convergence(
         bars = "bars: intervals" if half.any() or (ends[..., 0] < ends[..., 1]).any() else ""
         add_titles(figure, title, subtitle(bars, note))
         return write_figure(figure, path, svg)
+
+
+def draw_rounds(path: str | Path, pair: Equilibrium, *, svg: bool = False) -> list[Path]:
+    """`draw_convergence` of an alternation: gains are in the reward that each player learns with.
+
+    Parameters
+    ----------
+    path, svg : as in `draw_reward`
+    pair : Equilibrium
+    """
+    gains = np.stack([entry.learned_gains for entry in pair.rounds], axis=1)
+    kinds = sorted({entry.exploitability for entry in pair.rounds} - {"none"})
+    note = "value: " + ("exact" if pair.is_exact else f"95 % intervals of {pair.settings.runs:,} runs")
+    if kinds:
+        note += f"; {', '.join(kinds)} gains, global agent: team reward, local agent: its own"
+    return draw_convergence(
+        path, np.arange(1, len(pair.rounds) + 1), pair.column("value"), pair.column("half_width"),
+        gains if np.isfinite(gains).any() else None, accepted=pair.column("kept"), note=note, svg=svg,
+        title=f"{pair.game.name or 'game'}: alternating best response, k = {pair.settings.k}, n = {pair.settings.n:,}",
+    )  # fmt: skip
 
 
 def _with_bars(

@@ -17,6 +17,8 @@ from .settings import AlternationSettings
 REWARDS = ("selfish", "team")
 PLAYERS = ("global", "local")
 BOUNDS = ("low", "high")
+# What G-LEARN and L-LEARN maximise, by player.
+LEARNED = ("team", "selfish")
 
 CONVERGED = "converged"
 FIXED_POINT = "fixed point"
@@ -56,9 +58,20 @@ class Round:
     solve_time_s: float
     wall_time_s: float
 
-    def nash_conv(self, reward: str = "selfish") -> tuple[float, float]:
-        """Sum of the positive parts of the gains of the two kinds of player: lower and upper bound."""
-        low, high = np.maximum(self.gains[REWARDS.index(reward)], 0.0).sum(axis=0)
+    @property
+    def learned_gains(self) -> np.ndarray:
+        """Gains in the reward that each player learns with, float64[2, 2] (player, bound): the team's, and a local agent's own."""
+        return np.stack([self.gains[REWARDS.index(reward), p] for p, reward in enumerate(LEARNED)])
+
+    def nash_conv(self, reward: str = "learned") -> tuple[float, float]:
+        """Sum of the positive parts of the gains of the two kinds of player: lower and upper bound.
+
+        Parameters
+        ----------
+        reward : "learned", "selfish" or "team"
+        """
+        gains = self.learned_gains if reward == "learned" else self.gains[REWARDS.index(reward)]
+        low, high = np.maximum(gains, 0.0).sum(axis=0)
         return float(low), float(high)
 
 
@@ -138,7 +151,7 @@ class Equilibrium:
             "stop": self.stop,
             "exploitability": best.exploitability,
             "gains": gains,
-            "nash_conv": {reward: list(best.nash_conv(reward)) for reward in REWARDS},
+            "nash_conv": {reward: list(best.nash_conv(reward)) for reward in ("learned", *REWARDS)},
             "wall_time_s": self.wall_time_s,
         }
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..equilibrium.figures import draw_convergence, draw_heat_maps, draw_mode_accuracy, draw_reward, draw_solve_time
-from ..equilibrium.result import REWARDS, Equilibrium
+from ..equilibrium.figures import draw_heat_maps, draw_mode_accuracy, draw_reward, draw_rounds, draw_solve_time
+from ..equilibrium.result import Equilibrium
 from ..game import Game
 from ..mode_tracking import mode_track
 from .cells import read_cell
@@ -43,7 +43,7 @@ def draw_nash_figures(
         name = game_name(game)
         place = folder / "nash" / plain_name(game) if len(games) > 1 else folder / "nash"
         place.mkdir(parents=True, exist_ok=True)
-        paths += _draw_convergence(place, pairs[name])
+        paths += draw_rounds(place / "convergence.png", pairs[name])
         for expectation in result.expectation.tolist():
             several = result.expectation.size > 1
             inner = place / expectation if several else place
@@ -55,19 +55,6 @@ def draw_nash_figures(
                 paths += _draw_agents(last, result, game, expectation, n, several)
                 paths += _draw_heat_maps(last, folder, result, game, expectation, n)
     return paths
-
-
-def _draw_convergence(place: Path, pair: Equilibrium) -> list[Path]:
-    gains = np.stack([entry.gains[REWARDS.index("selfish")] for entry in pair.rounds], axis=1)
-    kinds = {entry.exploitability for entry in pair.rounds} - {"none"}
-    how = "exact" if pair.is_exact else f"95 % intervals of {pair.settings.runs:,} runs"
-    note = f"value: {how}" + (f"; gains: selfish reward, {', '.join(sorted(kinds))}" if kinds else "")
-    return draw_convergence(
-        place / "convergence.png", np.arange(1, len(pair.rounds) + 1), pair.column("value"), pair.column("half_width"),
-        gains if np.isfinite(gains).any() else None, accepted=pair.column("kept"),
-        title=f"{pair.game.name or 'game'}: alternating best response, k = {pair.settings.k}, n = {pair.settings.n:,}",
-        note=note,
-    )  # fmt: skip
 
 
 def _draw_time(place: Path, name: str, expectation: str, times: Times, several: bool) -> list[Path]:
