@@ -76,7 +76,7 @@ def nash(
     \b
     Example:
         kofn nash robots -k 10 -o robots-nash.h5
-        kofn nash irrigation -k 8 -n 30 --closure tagged -o irrigation-nash.h5
+        kofn nash irrigation -k 4 -n 24 --closure tagged -o irrigation-nash.h5
     """
     from ..engine.equilibrium.alternate import alternate, solve_checkpoints
     from ..engine.equilibrium.files import write_equilibrium
