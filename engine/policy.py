@@ -74,6 +74,21 @@ class SubsamplePolicy:
         """The larger of the two sample sizes: the fewest agents that can play the policy."""
         return max(self.k_global, self.k_local)
 
+    @property
+    def law_alone(self) -> np.ndarray:
+        """What local agents that see themselves alone do, π_l(a | s_g, s_l), float64[n_sg, n_sl, n_al].
+
+        In state s such an agent's sample is e_s, of rank n_sl − 1 − s.
+
+        Raises
+        ------
+        ValueError    k_local is above 1
+        """
+        if self.k_local != 1:
+            raise ValueError(f"policy: found local agents that see {self.k_local}, expected 1: themselves alone")
+        own = np.arange(self.local_action.shape[1])
+        return self.local_action[:, own, own[::-1]]
+
     def check_fits(self, game: Game) -> None:
         """Refuse a game of other sizes, or one with too few global actions, with a ValueError of one line."""
         n_sg, n_sl, _, n_al = self.local_action.shape

@@ -205,7 +205,7 @@ def _bound_of_team_value(
     game: Game, policy: SubsamplePolicy, n: int, memory_bytes: int | None, should_stop: Callable[[], bool] | None
 ) -> float:
     """A bound on what the global agent can reach for the team, the local policy given: the optimum of k' ≤ n agents."""
-    law, limit = _law_alone(policy), default_memory_bytes() if memory_bytes is None else memory_bytes
+    law, limit = policy.law_alone, default_memory_bytes() if memory_bytes is None else memory_bytes
     spread = (float(np.ptp(game.r_g)) + float(np.ptp(game.r_l))) / (1.0 - game.gamma)
     tol = max(BOUNDING_TOL_SHARE * spread, 1e-6)
     k = 1
@@ -223,12 +223,6 @@ def _is_quick(game: Game, k: int, local_policy: np.ndarray, error: float, memory
     except TooLargeError:
         return False
     return game.n_sg * choice.work <= BOUNDING_WORK
-
-
-def _law_alone(policy: SubsamplePolicy) -> np.ndarray:
-    """What an agent that sees itself alone does, float64[n_sg, n_sl, n_al]: in state s its sample is e_s, of rank n_sl − 1 − s."""
-    own = np.arange(policy.local_action.shape[1])
-    return policy.local_action[:, own, own[::-1]]
 
 
 def _watch_samples(game: Game, policy: SubsamplePolicy, paths: Deployment) -> tuple[_Weather, np.ndarray]:
@@ -293,7 +287,7 @@ def _local_brackets(
     local_rewards : float64[n_runs]    of the pair, discounted, mean over the agents
     """
     half = seen.states.shape[0] // 2
-    own_moves = np.einsum("gsa,gsat->gst", _law_alone(policy), game.P_l)
+    own_moves = np.einsum("gsa,gsat->gst", policy.law_alone, game.P_l)
     fit, use = seen.part(slice(half)), seen.part(slice(half, None))
     slopes = _fit_value(game, own_moves, fit)
     expected = _expected_value(slopes, own_moves, use)
