@@ -59,7 +59,6 @@ def test_options_out_of_range_are_usage_errors(option, value, game, tmp_path):
         (["-k", 1, "--memory", 1], "k: 1 agents in 2 states have 2 count vectors, whose values take "),
         (["-k", 1, "--actions", "fixed"], "local_policy: found none with actions fixed, "),
         (["-k", 1, "--local-policy", "none.npy"], "local_policy: found 'none.npy', "),
-        (["-k", 1, "--refine", "--no-exact"], "refine: found true with exact = false, "),
     ],
 )
 def test_what_does_not_fit_is_refused_before_the_folder_is_made(words, message, game, tmp_path):
