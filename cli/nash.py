@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -143,7 +144,7 @@ def nash(
     for number, entry in enumerate(found.rounds, 1):
         gains = "" if entry.exploitability == "none" else f"  NashConv {_bracket(*entry.nash_conv())}"
         mark = "*" if number - 1 == found.best_round else " "
-        say(f"round {number:2d} {mark}  value {entry.value:.8g} ± {entry.half_width:.2g}{gains}")
+        say(f"round {number:2d} {mark}  value {_with_bound(entry.value, entry.half_width)}{gains}")
     say(f"kept        round {found.best_round + 1} (*), {how}; stopped: {found.stop}")
     if summary["exploitability"] != "none":
         for reward, players in summary["gains"].items():
@@ -157,6 +158,12 @@ def nash(
 def _bracket(low, high):
     """A number with its bound, or a bracket where that is wide."""
     middle, half = (low + high) / 2, (high - low) / 2
-    if half <= 1e-3 * max(1.0, abs(middle)):
-        return f"{middle:.4g} ± {half:.1g}"
-    return f"{low:.4g} to {high:.4g}"
+    return _with_bound(middle, half) if half <= 1e-3 * max(1.0, abs(middle)) else f"{low:.4g} to {high:.4g}"
+
+
+def _with_bound(value, half_width):
+    """A number to as many decimals as its bound is worth."""
+    if not 0.0 < half_width < math.inf:
+        return f"{value:.9g}"
+    decimals = min(12, max(0, 1 - math.floor(math.log10(half_width))))
+    return f"{value:.{decimals}f} ± {half_width:.2g}"

@@ -172,7 +172,7 @@ tol = click.option(
 )
 local_policy = click.option(
     "--local-policy", metavar="uniform|FILE", default=None,
-    help="Fix the local agents' policy (.npy float64[n_sg, n_sl, n_al], or .h5); only the global agent optimises.",
+    help="Fix the local agents' policy (.npy float64[n_sg, n_sl, n_al], .h5 with it, or a pair); only the global agent optimises.",
 )  # fmt: skip
 
 

@@ -190,9 +190,11 @@ def _read(path: Path) -> np.ndarray:
         except Exception as error:
             raise ValueError(f"found no array of numbers as numpy.save writes it ({reason_of(error)})") from None
     with h5py.File(path, "r") as file:
-        if "local_policy" not in file:
-            raise ValueError("found no dataset 'local_policy', expected one")
-        return read_array(file, "local_policy")
+        # The second is where a pair of alternating best response has it.
+        for name in ("local_policy", "local/policy"):
+            if name in file:
+                return read_array(file, name)
+        raise ValueError("found no dataset 'local_policy', expected one")
 
 
 def _as_laws(name: str, value: Any, axes: tuple[str, ...], shape: tuple[int, ...] | None = None) -> np.ndarray:

@@ -41,6 +41,7 @@ MAX_TABLE_PRODUCTS = 10**9
 # Between two looks at the clock and the keyboard, per thread.
 _CHUNK_S = 0.05
 _POLL_S = 0.1
+MOST_JOBS = 1000
 
 
 class Runs(Protocol):
@@ -274,16 +275,20 @@ def finish_runs(runs: Runs, progress: Progress | None = None, chunk_steps: int |
     done = [0] * n_runs
     stop = threading.Event()
 
-    def finish(rows: slice) -> None:
-        for first_step in range(0, n_steps, chunk):
-            if stop.is_set():
-                return
-            last_step = min(first_step + chunk, n_steps)
-            runs.advance(rows, first_step, last_step)
-            done[rows] = [last_step] * (rows.stop - rows.start)
+    def finish(block: slice) -> None:
+        for first in range(block.start, block.stop, together):
+            rows = slice(first, min(first + together, block.stop))
+            for first_step in range(0, n_steps, chunk):
+                if stop.is_set():
+                    return
+                last_step = min(first_step + chunk, n_steps)
+                runs.advance(rows, first_step, last_step)
+                done[rows] = [last_step] * (rows.stop - rows.start)
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        blocks = [slice(first, min(first + together, n_runs)) for first in range(0, n_runs, together)]
+        # Not so many that looking after them takes longer than they do.
+        size = together * -(-n_runs // (together * MOST_JOBS))
+        blocks = [slice(first, min(first + size, n_runs)) for first in range(0, n_runs, size)]
         pending = {pool.submit(finish, rows) for rows in blocks}
         try:
             while pending:

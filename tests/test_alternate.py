@@ -429,7 +429,7 @@ def test_checkpoint_of_another_game_or_first_policy_is_refused(checkpoint, tmp_p
 
 def test_without_resume_everything_starts_anew(checkpoint, tmp_path):
     path = tmp_path / "c [1].h5"
-    with pytest.raises(Interrupted, match="stopped after sweep"):
+    with pytest.raises(Interrupted, match="stopped in round 1; 0 finished, checkpoint in"):
         alternate(game_of(0), K, N, checkpoint=path, checkpoint_every_s=0, should_stop=Stopper(2))
     assert [left.name for left in tmp_path.iterdir()] == ["c [1].h5.round-1"]
     with pytest.raises(KofnFileError, match=r"round-1: checkpoint of another solve, \w+ is [^\n]+$"):

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 
+from kofn.engine.backups.selection import TooLargeError
 from kofn.engine.equilibrium import mean_field
 from kofn.engine.equilibrium.exploitability import exploitability
 from kofn.engine.equilibrium.mean_field import mean_field_gains
@@ -171,5 +172,28 @@ def test_refuses_in_one_line(rng):
         with pytest.raises(ValueError, match=start) as error:
             mean_field_gains(game, pair, n, **options)
         assert "\n" not in str(error.value)
-    with pytest.raises(Interrupted, match="stopped after"):
+    with pytest.raises(Interrupted, match="stopped while bracketing"):
         mean_field_gains(game, policy, 10, runs=4, steps=4, should_stop=lambda: True)
+
+
+def test_more_paths_than_fit_are_refused_before_any_is_drawn():
+    game, pair = random_pair(np.random.default_rng(3), (2, 2, 2, 2), 2)
+    with pytest.raises(
+        TooLargeError, match=r"runs: 1000 paths of 50 steps take [\d.]+ MB, expected at most 1 MB; lower"
+    ):
+        mean_field_gains(game, pair, 5, runs=1000, steps=50, memory_bytes=10**6)
+
+
+def test_large_rewards_are_no_reason_to_refuse():
+    game, pair = random_pair(np.random.default_rng(4), (2, 2, 2, 2), 2)
+    large = Game(
+        P_g=game.P_g,
+        P_l=game.P_l,
+        r_g=1e12 * game.r_g,
+        r_l=1e12 * game.r_l,
+        gamma=game.gamma,
+        rho_g=game.rho_g,
+        rho_l=game.rho_l,
+    )
+    found, right = (mean_field_gains(each, pair, 5, runs=50, steps=30) for each in (large, game))
+    np.testing.assert_allclose(found.gains, 1e12 * right.gains, rtol=0.05, atol=1e9)

@@ -138,7 +138,10 @@ class _Alternation:
 
     def finish(self) -> Equilibrium:
         while self._state is None or not self._state.stop:
-            self._state = self._next_round()
+            try:
+                self._state = self._next_round()
+            except Interrupted:
+                raise self._interrupted() from None
             if self._checkpoint is not None:
                 write_equilibrium(self._checkpoint, self._state, first_policy=self._first_policy, overwrite=True)
                 self._solve_checkpoint(len(self._state.rounds) - 1).unlink(missing_ok=True)
@@ -161,11 +164,11 @@ class _Alternation:
             game, closure.transition, tau_min=settings.tau_min, tau_scale=settings.tau_scale, greedy=settings.greedy,
             tol=settings.tol,
         )  # fmt: skip
-        self._stop_if_asked(number)
+        self._stop_if_asked()
         self._progress(f"{title}: value for {settings.n} agents")
-        half_way = self._value(pair_policy(game, settings.k, solution.global_action, answered), number)[0]
+        half_way = self._value(pair_policy(game, settings.k, solution.global_action, answered))[0]
         policy = pair_policy(game, settings.k, solution.global_action, local.policy)
-        value, half_width, sample = self._value(policy, number)
+        value, half_width, sample = self._value(policy)
         change, change_half_width = self._change(value, half_width, sample)
         kept = not change <= 0.0
         self._progress(f"{title}: exploitability")
@@ -229,18 +232,22 @@ class _Alternation:
         assert self._checkpoint is not None
         return self._checkpoint.with_name(f"{self._checkpoint.name}.round-{number + 1}")
 
-    def _value(self, policy: SubsamplePolicy, number: int) -> tuple[float, float, np.ndarray | None]:
+    def _value(self, policy: SubsamplePolicy) -> tuple[float, float, np.ndarray | None]:
         def stop() -> bool:
-            self._stop_if_asked(number)
+            self._stop_if_asked()
             return False
 
         return self._valuation.value(policy, stop)
 
-    def _stop_if_asked(self, number: int) -> None:
+    def _interrupted(self) -> Interrupted:
+        number = 0 if self._state is None else len(self._state.rounds)
+        files = [] if self._checkpoint is None else [self._checkpoint, *solve_checkpoints(self._checkpoint)]
+        kept = f"checkpoint in {self._checkpoint}" if any(path.exists() for path in files) else "nothing kept"
+        return Interrupted(f"stopped in round {number + 1}; {number} finished, {kept}")
+
+    def _stop_if_asked(self) -> None:
         if self._should_stop():
-            is_kept = self._checkpoint is not None and number > 0
-            kept = f"checkpoint in {self._checkpoint}" if is_kept else "nothing kept"
-            raise Interrupted(f"stopped in round {number + 1}; {number} finished, {kept}")
+            raise self._interrupted()
 
     # What a round came to.
 

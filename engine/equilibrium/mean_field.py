@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...kernels.lattice import fill_successors, lattice_size, lattice_sizes
-from ..backups.selection import TooLargeError, choose_exact, default_memory_bytes
+from ..backups.selection import TooLargeError, choose_exact, default_memory_bytes, readable_bytes
 from ..deployment import Deployment, deploy, half_width_of, steps_until
 from ..game import Game, positive_integer
 from ..policy import SubsamplePolicy
@@ -127,10 +127,14 @@ def mean_field_gains(
     if n >= MOST_DRAWN_FROM:
         raise ValueError(f"n: found {n} agents, expected fewer than {MOST_DRAWN_FROM}")
     steps = steps_until(game) if steps is None else positive_integer("steps", steps)
+    _check_size(game, runs, steps, default_memory_bytes() if memory_bytes is None else memory_bytes)
+
+    def ask() -> None:
+        if should_stop is not None and should_stop():
+            raise Interrupted("stopped while bracketing what best responses gain; nothing written")
 
     def look(done: int, total: int) -> None:
-        if should_stop is not None and should_stop():
-            raise Interrupted(f"stopped after {done} of {total} steps of a simulation; nothing written")
+        ask()
 
     paths = deploy(
         game, policy, n, steps=steps, runs=runs, seed=seed, trace_points=steps, memory_bytes=memory_bytes, progress=look
@@ -153,8 +157,8 @@ def mean_field_gains(
     above = _bound_of_team_value(game, policy, n, memory_bytes, should_stop) - paths.returns
     gains[1, 0, 1] = _bracket(above, above, 0.0, paths.truncation_bound)[1]
 
-    seen, shifts = _watch_samples(game, policy, paths)
-    lower, upper = _local_brackets(game, policy, seen, local_rewards)
+    seen, shifts = _watch_samples(game, policy, paths, ask)
+    lower, upper = _local_brackets(game, policy, seen, local_rewards, ask)
     # Along one path, whatever the agent does is worth a reward of the same s_g.
     left_l = left * float(np.ptp(game.r_l, axis=(1, 2)).max())
     gains[0, 1] = _bracket(lower, upper, left_l, left_l)
@@ -166,6 +170,17 @@ def mean_field_gains(
         n=n, runs=runs, steps=steps, seed=seed, gains=gains, value=value, influence=own_shift,
         truncation=max(left_g, left_l, paths.truncation_bound),
     )  # fmt: skip
+
+
+def _check_size(game: Game, runs: int, steps: int, memory_bytes: int) -> None:
+    """Refuse more paths than fit the memory, with a TooLargeError of one line."""
+    n_sl = game.n_sl
+    needed = 8 * runs * steps * (6 + 12 * n_sl + 4 * game.n_sg + n_sl * (n_sl - 1) + 2 * n_sl * game.n_al)
+    if needed > memory_bytes:
+        raise TooLargeError(
+            f"runs: {runs} paths of {steps} steps take {readable_bytes(needed)}, expected at most "
+            f"{readable_bytes(memory_bytes)}; lower runs or steps"
+        )
 
 
 def _bracket(low: np.ndarray, high: np.ndarray, below: float, above: float) -> tuple[float, float]:
@@ -225,7 +240,9 @@ def _is_quick(game: Game, k: int, local_policy: np.ndarray, error: float, memory
     return game.n_sg * choice.work <= BOUNDING_WORK
 
 
-def _watch_samples(game: Game, policy: SubsamplePolicy, paths: Deployment) -> tuple[_Weather, np.ndarray]:
+def _watch_samples(
+    game: Game, policy: SubsamplePolicy, paths: Deployment, ask: Callable[[], None]
+) -> tuple[_Weather, np.ndarray]:
     """Draw samples of k − 1 agents along the paths, and let each agent in turn be the last.
 
     Returns
@@ -244,6 +261,7 @@ def _watch_samples(game: Game, policy: SubsamplePolicy, paths: Deployment) -> tu
     shifts = np.zeros((2, *states.shape))
     generator = np.random.default_rng(paths.config["seed"])
     for _ in range(SAMPLES):
+        ask()
         sample = _draw_sample(population, k - 1, generator)
         actions = policy.global_action[states[..., None], successors[_ranks(sample, sizes)]]
         last = (population - sample) / (n - k + 1)
@@ -278,7 +296,7 @@ def _ranks(counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def _local_brackets(
-    game: Game, policy: SubsamplePolicy, seen: _Weather, local_rewards: np.ndarray
+    game: Game, policy: SubsamplePolicy, seen: _Weather, local_rewards: np.ndarray, ask: Callable[[], None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper bounds of what an agent could gain along each path of the second half, float64[n_paths] each.
 
@@ -289,7 +307,7 @@ def _local_brackets(
     half = seen.states.shape[0] // 2
     own_moves = np.einsum("gsa,gsat->gst", policy.law_alone, game.P_l)
     fit, use = seen.part(slice(half)), seen.part(slice(half, None))
-    slopes = _fit_value(game, own_moves, fit)
+    slopes = _fit_value(game, own_moves, fit, ask)
     expected = _expected_value(slopes, own_moves, use)
     # What the path tells of (s_g', N') beyond its law is paid for.
     price = np.zeros(expected.shape)
@@ -297,6 +315,7 @@ def _local_brackets(
     paid = np.zeros(price[:, 0].shape)
     answering, knowing = paid, paid
     for t in range(use.states.shape[1] - 1, -1, -1):
+        ask()
         s_g = use.states[:, t]
         paid = game.gamma * np.einsum("rst,rt->rs", own_moves[s_g], paid - price[:, t])
         answer = _action_values(game, s_g, expected[:, t]).argmax(axis=2)
@@ -313,7 +332,7 @@ def _action_values(game: Game, s_g: np.ndarray, ahead: np.ndarray) -> np.ndarray
     return game.r_l[s_g] + game.gamma * np.einsum("nsat,nt->nsa", game.P_l[s_g], ahead)
 
 
-def _fit_value(game: Game, own_moves: np.ndarray, seen: _Weather) -> np.ndarray:
+def _fit_value(game: Game, own_moves: np.ndarray, seen: _Weather, ask: Callable[[], None]) -> np.ndarray:
     """Slopes of an approximate value of a best response, float64[n_sg, n_sl, n_sl]: fitted value iteration along some paths.
 
     Starts at the value of an agent that sees (s_g, s) alone, and stays there where the paths do not lead. The level is of no
@@ -325,13 +344,16 @@ def _fit_value(game: Game, own_moves: np.ndarray, seen: _Weather) -> np.ndarray:
     rows = [np.flatnonzero(states == s_g) for s_g in range(game.n_sg)]
     for s_g, at in enumerate(rows):
         weights[s_g] += np.einsum("ms,mt->st", shares[at], next_law[at])
-    alone = learn_local(game, weights / weights.sum(axis=2, keepdims=True), greedy=True).value
+    # Any start will do: its width need only be small beside the rewards.
+    tol = max(1e-8, 1e-9 * float(np.abs(game.r_l).max()) / (1.0 - game.gamma))
+    alone = learn_local(game, weights / weights.sum(axis=2, keepdims=True), greedy=True, tol=tol).value
     fits = []
     for at in rows:
         gram = np.einsum("mi,mj->ij", shares[at], shares[at]) + (RIDGE * len(at) + 1e-9) * np.eye(game.n_sl)
         fits.append(np.einsum("ij,mj->mi", np.linalg.inv(gram), shares[at]))
     slopes = np.repeat(alone[:, :, None], game.n_sl, axis=2)
     for _ in range(FIT_SWEEPS):
+        ask()
         expected = _expected_value(slopes, own_moves, _Weather(states, shares, next_law))
         target = _action_values(game, states, expected).max(axis=2)
         slopes = np.stack([

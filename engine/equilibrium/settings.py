@@ -16,12 +16,14 @@ from ..files import reason_of
 from ..game import Game, positive_integer
 from ..tabulation import shown
 from .closures import CLOSURES
+from .mean_field import MOST_DRAWN_FROM
 
 VALUATIONS = ("auto", "exact", "simulated")
 EXPLOITABILITIES = ("auto", "exact", "mean-field", "none")
 LARGEST_CONFIG = 10**6
 LARGEST_FLOAT = sys.float_info.max
 MAX_SEEDS = 10_000
+MAX_RUNS = 10**7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,12 @@ class AlternationSettings:
             object.__setattr__(self, "steps", positive_integer("steps", self.steps))
         if self.n > MAX_AGENTS:
             raise ValueError(f"n: found {self.n}, expected at most {MAX_AGENTS}")
+        if not 2 <= self.runs <= MAX_RUNS:
+            raise ValueError(f"runs: found {self.runs}, expected 2 to {MAX_RUNS}")
+        if self.exploitability == "mean-field" and self.n >= MOST_DRAWN_FROM:
+            raise ValueError(
+                f"n: found {self.n} with exploitability 'mean-field', expected fewer than {MOST_DRAWN_FROM}"
+            )
         if self.k > self.n:
             raise ValueError(f"k: found {self.k}, expected at most n = {self.n}")
         for name, known in (

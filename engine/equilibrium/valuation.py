@@ -13,6 +13,7 @@ from ..evaluation.evaluate import build_chain, certified_value, check_evaluation
 from ..game import Game
 from ..policy import SubsamplePolicy
 from ..solve import Interrupted
+from .mean_field import MOST_DRAWN_FROM, mean_field_gains
 from .result import PLAYERS, REWARDS
 from .settings import AlternationSettings
 
@@ -92,6 +93,9 @@ def gains_of(
     if kind == "auto":
         states = game.n_sg * game.n_sl * lattice_size(settings.n - 1, game.n_sl)
         kind = "exact" if states <= AUTO_TAGGED_STATES else "mean-field"
+        # No reason to lose a pair: more agents than the brackets can draw samples from have none.
+        if settings.n >= MOST_DRAWN_FROM:
+            kind = "none"
     if kind == "exact":
         from .exploitability import exploitability
 
@@ -108,8 +112,6 @@ def gains_of(
                 raise
             kind = "mean-field"
     if kind == "mean-field":
-        from .mean_field import mean_field_gains
-
         gains = mean_field_gains(
             game, policy, settings.n, steps=settings.steps, seed=settings.seed, memory_bytes=memory_bytes,
             should_stop=should_stop,

@@ -13,7 +13,7 @@ import numpy as np
 from ..equilibrium.files import read_equilibrium
 from ..equilibrium.result import Equilibrium
 from ..export_tables import CELL_AXES, NamedArray, read_named_arrays
-from ..files import open_checked, read_config, read_text
+from ..files import KofnFileError, open_checked, read_config, read_text
 from ..game import Game
 from ..study.files import read_games
 from ..study.pairs import pair_path
@@ -96,6 +96,8 @@ def read_report_data(folder: str | Path) -> ReportData:
     ------
     KofnFileError
     """
+    if Path(folder).is_file():
+        raise KofnFileError(f"{folder}: is a file, expected the folder of a study")
     path = Path(folder) / "study.h5"
     with open_checked(path, "kofn-study") as file:
         arrays = read_named_arrays(file)
