@@ -220,7 +220,9 @@ def test_command_writes_once_and_again_with_force(tmp_path, monkeypatch):
         message = refused("report", "study", "-o", "study/study.h5", "--force", code=2)
         assert "is what the command reads" in message
         assert refused("report", "none", "-o", "n.html") == "none/study.h5: no such file"
-    assert refused("report", "study/study.h5", "-o", "n.html").startswith("study/study.h5: is a file, expected the folder")
+        assert refused("report", "study/study.h5", "-o", "n.html").startswith(
+            "study/study.h5: is a file, expected the folder"
+        )
         assert refused("report", "study", "-o", "none/n.html") == "none/n.html: cannot be written (no folder none)"
     succeed("report", "study", "-o", "r.html", "--force")
     assert (tmp_path / "r.html").read_bytes() == first
