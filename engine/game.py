@@ -6,7 +6,8 @@ Source of the model: Anand, Karmarkar and Qu (2024), arXiv 2412.00661.
 from __future__ import annotations
 
 import hashlib
-import numbers
+import inspect
+import json
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,10 +15,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from .tabulation import ROW_SUM_ATOL, as_label, check_distinct, shown, tabulate_rewards, tabulate_transitions
-
-NEGATIVE_ATOL = 1e-15
-"""A negative probability no larger than this is the rounding of a difference such as 1 - 0.9 - 0.1, and becomes 0."""
+from .coupling import Field, Neighbourhood
+from .table_checks import AXES, checked_tables, concentration, discount, law, stochastic
+from .tabulation import as_label, check_distinct, shown, tabulate_rewards, tabulate_transitions
 
 GLOBAL_ARGUMENTS = ("global_state", "global_action")
 LOCAL_ARGUMENTS = ("local_state", "global_state", "local_action")
@@ -78,7 +78,23 @@ class Labels:
         return len(self.global_states), len(self.global_actions), len(self.local_states), len(self.local_actions)
 
 
-def tabulate_functions(labels: Labels, functions: Mapping[str, Callable]) -> dict[str, np.ndarray]:
+def takes_field(name: str, function: Callable) -> bool:
+    """Whether a function of a game has a parameter for the field value after its usual ones."""
+    if hasattr(function, "takes_field"):
+        return bool(function.takes_field)
+    n_usual = len(GLOBAL_ARGUMENTS if name.startswith("global") else LOCAL_ARGUMENTS)
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    due = [p for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty]
+    return len(due) == n_usual + 1
+
+
+def tabulate_functions(
+    labels: Labels, functions: Mapping[str, Callable], field: Field | None = None
+) -> dict[str, np.ndarray]:
     """Tabulate some of the four functions of a game.
 
     Parameters
@@ -87,6 +103,8 @@ def tabulate_functions(labels: Labels, functions: Mapping[str, Callable]) -> dic
     functions : mapping
         Any of "global_reward", "global_transition" (global_state, global_action) and "local_reward", "local_transition"
         (local_state, global_state, local_action) to a callable, as in `Game.from_functions`.
+    field : Field, optional
+        A function with one more parameter than these is given the label of the field value too; its table gets an f axis.
 
     Returns
     -------
@@ -99,13 +117,22 @@ def tabulate_functions(labels: Labels, functions: Mapping[str, Callable]) -> dic
     for name, function in functions.items():
         is_global, is_reward = name.startswith("global"), name.endswith("reward")
         arguments = on_global if is_global else on_local
+        with_field = takes_field(name, function)
+        if with_field:
+            if field is None:
+                raise ValueError(f"{name}: found a parameter for the field, expected none in a game without a field")
+            arguments = (*arguments, ("field", field.values))
         if is_reward:
             table = tabulate_rewards(name, function, arguments)
         else:
             next_states = labels.global_states if is_global else labels.local_states
             table = tabulate_transitions(name, function, arguments, next_states)
-        # The local functions take the local state first, the tables the global state.
-        tables[FUNCTION_TABLES[name]] = table if is_global else np.swapaxes(table, 0, 1)
+        # The local functions take the local state first and the field last, the tables s_g, f and then the local state.
+        if not is_global:
+            table = np.swapaxes(table, 0, 1)
+        if with_field:
+            table = np.moveaxis(table, len(arguments) - 1, 1)
+        tables[FUNCTION_TABLES[name]] = table
     return tables
 
 
@@ -137,6 +164,11 @@ class Game:
     labels : Labels, default 0, 1, 2, … in each space
     n_agents : int or None
         The number of agents the game was stated for.
+    field : Field, optional
+        Couples the local agents: each table may then have an axis of field values right after that of s_g, so that it is
+        P_g[s_g, f, a_g, s_g'], P_l[s_g, f, s_l, a_l, s_l'], r_g[s_g, f, a_g], r_l[s_g, f, s_l, a_l].
+    neighbourhood : Neighbourhood, optional
+        Gives every agent a field value of its own, from its neighbours alone; P_g and r_g then have no field axis.
 
     Raises
     ------
@@ -156,11 +188,23 @@ class Game:
     labels: Labels = _FILLED_IN
     n_agents: int | None = None
     description: str = ""
+    field: Field | None = None
+    neighbourhood: Neighbourhood | None = None
 
     def __post_init__(self) -> None:
-        tables = _checked_tables(self.P_g, self.P_l, self.r_g, self.r_l)
-        n_sg, n_ag, _ = tables["P_g"].shape
-        _, n_sl, n_al, _ = tables["P_l"].shape
+        _check_coupling(self.field, self.neighbourhood)
+        n_f = None if self.field is None else self.field.n_values
+        given = {"P_g": self.P_g, "P_l": self.P_l, "r_g": self.r_g, "r_l": self.r_l}
+        tables = checked_tables(given, n_f, by_agent=self.neighbourhood is not None)
+        n_sg, n_ag = tables["P_g"].shape[0], tables["P_g"].shape[-2]
+        n_sl, n_al = tables["P_l"].shape[-3:-1]
+        if self.field is not None:
+            n_x = n_sl if self.field.of == "states" else n_al
+            if self.field.weights.shape[1] != n_x:
+                found = self.field.weights.shape[1]
+                raise ValueError(
+                    f"field.weights: found {found} entries, expected {n_x}, one per local {self.field.of[:-1]}"
+                )
         labels = self.labels
         if labels is None:
             labels = Labels(*(tuple(range(size)) for size in (n_sg, n_ag, n_sl, n_al)))
@@ -171,13 +215,13 @@ class Game:
             if not isinstance(getattr(self, field), str):
                 raise ValueError(f"{field}: found {shown(getattr(self, field))}, expected a string")
         checked = {
-            "P_g": _stochastic("P_g", tables["P_g"], (labels.global_states, labels.global_actions)),
-            "P_l": _stochastic("P_l", tables["P_l"], (labels.global_states, labels.local_states, labels.local_actions)),
+            "P_g": stochastic("P_g", tables["P_g"], self._spaces(tables["P_g"], labels, "global")),
+            "P_l": stochastic("P_l", tables["P_l"], self._spaces(tables["P_l"], labels, "local")),
             "r_g": tables["r_g"],
             "r_l": tables["r_l"],
-            "gamma": _discount(self.gamma),
-            "rho_g": _law("rho_g", self.rho_g, n_sg),
-            "rho_l": _concentration(self.rho_l, n_sl) if self.dirichlet else _law("rho_l", self.rho_l, n_sl),
+            "gamma": discount(self.gamma),
+            "rho_g": law("rho_g", self.rho_g, n_sg),
+            "rho_l": concentration(self.rho_l, n_sl) if self.dirichlet else law("rho_l", self.rho_l, n_sl),
             "dirichlet": bool(self.dirichlet),
             "labels": labels,
             "n_agents": None if self.n_agents is None else positive_integer("n_agents", self.n_agents),
@@ -205,6 +249,8 @@ class Game:
         name: str = "",
         n_agents: int | None = None,
         description: str = "",
+        field: Field | None = None,
+        neighbourhood: Neighbourhood | None = None,
     ) -> Self:
         """Tabulate four Python functions over the spaces.
 
@@ -217,8 +263,8 @@ class Game:
             Arguments are positional. A reward is a finite number. A transition is the label of the next state, a dict
             {label: probability}, or an array law with one entry per state. Numbers match a label by value, within 1e-9
             of the largest label of the space, so that 0.1 + 0.2 finds 0.3.
-        gamma, rho_g, rho_l, dirichlet, name, n_agents, description
-            As in `Game`.
+        gamma, rho_g, rho_l, dirichlet, name, n_agents, description, field, neighbourhood
+            As in `Game`. With a field, a function with one parameter more is given the label of the field value last.
 
         Raises
         ------
@@ -233,7 +279,7 @@ class Game:
             "local_transition": local_transition,
         }
         return cls(
-            **tabulate_functions(labels, functions),
+            **tabulate_functions(labels, functions, field),
             gamma=gamma,
             rho_g=rho_g,
             rho_l=rho_l,
@@ -242,6 +288,8 @@ class Game:
             labels=labels,
             n_agents=n_agents,
             description=description,
+            field=field,
+            neighbourhood=neighbourhood,
         )
 
     @property
@@ -252,17 +300,40 @@ class Game:
     @property
     def n_ag(self) -> int:
         """Number of global actions."""
-        return self.P_g.shape[1]
+        return self.P_g.shape[-2]
 
     @property
     def n_sl(self) -> int:
         """Number of local states."""
-        return self.P_l.shape[1]
+        return self.P_l.shape[-1]
 
     @property
     def n_al(self) -> int:
         """Number of local actions."""
-        return self.P_l.shape[2]
+        return self.P_l.shape[-2]
+
+    @property
+    def n_f(self) -> int:
+        """Number of field values; 1 without a field."""
+        return 1 if self.field is None else self.field.n_values
+
+    def has_field_axis(self, table: str) -> bool:
+        """Whether a table, "P_g", "P_l", "r_g" or "r_l", depends on the field value."""
+        return getattr(self, table).ndim > AXES[table]
+
+    def with_field_axis(self, table: str) -> np.ndarray:
+        """A table with an axis of field values after that of s_g: of size n_f if it depends on them, else of size 1."""
+        found = getattr(self, table)
+        return found if self.has_field_axis(table) else found[:, None]
+
+    def _spaces(self, table: np.ndarray, labels: Labels, agent: str) -> tuple[tuple, ...]:
+        """Labels of all axes of P_g or P_l but the last."""
+        spaces: tuple[tuple, ...] = (labels.global_states, labels.global_actions)
+        if agent == "local":
+            spaces = (labels.global_states, labels.local_states, labels.local_actions)
+        if table.ndim - 1 == len(spaces) or self.field is None:
+            return spaces
+        return spaces[0], self.field.values, *spaces[1:]
 
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of the tables, gamma and the initial laws; names and labels do not enter."""
@@ -270,6 +341,9 @@ class Game:
         for array in (*self._arrays(), np.array(self.gamma)):
             # Adding 0 turns -0.0 into 0.0, which compares equal and must hash equal.
             digest.update((array + 0.0).astype("<f8").tobytes())
+        if self.field is not None:
+            digest.update(json.dumps([table.shape for table in self._arrays()]).encode())
+        digest.update(self._coupling().encode())
         return digest.hexdigest()
 
     def same_tables(self, other: Game) -> bool:
@@ -277,13 +351,23 @@ class Game:
         return (
             self.gamma == other.gamma
             and self.dirichlet == other.dirichlet
+            and self._coupling() == other._coupling()
             and all(map(np.array_equal, self._arrays(), other._arrays()))
         )
 
+    def _coupling(self) -> str:
+        """Field and neighbourhood as text, empty without them."""
+        if self.field is None:
+            return ""
+        graph = self.neighbourhood
+        pairs = [] if graph is None or graph.edges is None else graph.edges.tolist()
+        return json.dumps([self.field.parts(), None if graph is None else graph.parts(), pairs], sort_keys=True)
+
     def __repr__(self) -> str:
+        coupling = "" if self.field is None else f"n_f={self.n_f}, "
         return (
             f"Game({self.name!r}, n_sg={self.n_sg}, n_ag={self.n_ag}, n_sl={self.n_sl}, n_al={self.n_al}, "
-            f"gamma={self.gamma}, digest={self.digest()[:12]})"
+            f"{coupling}gamma={self.gamma}, digest={self.digest()[:12]})"
         )
 
     def __setstate__(self, state: dict) -> None:
@@ -299,105 +383,13 @@ class Game:
             array.setflags(write=False)
 
 
-def _checked_tables(P_g: Any, P_l: Any, r_g: Any, r_l: Any) -> dict[str, np.ndarray]:
-    """Copy the four tables and check that their sizes agree and that every entry is finite."""
-    tables = {
-        "P_g": _as_table("P_g", P_g, "(n_sg, n_ag, n_sg)"),
-        "P_l": _as_table("P_l", P_l, "(n_sg, n_sl, n_al, n_sl)"),
-        "r_g": _as_table("r_g", r_g, "(n_sg, n_ag)"),
-        "r_l": _as_table("r_l", r_l, "(n_sg, n_sl, n_al)"),
-    }
-    n_sg, n_ag, _ = tables["P_g"].shape
-    _, n_sl, n_al, _ = tables["P_l"].shape
-    expected = {
-        "P_g": ((n_sg, n_ag, n_sg), "(n_sg, n_ag, n_sg)"),
-        "P_l": ((n_sg, n_sl, n_al, n_sl), "(n_sg, n_sl, n_al, n_sl), n_sg as in P_g"),
-        "r_g": ((n_sg, n_ag), "(n_sg, n_ag) as in P_g"),
-        "r_l": ((n_sg, n_sl, n_al), "(n_sg, n_sl, n_al) as in P_l"),
-    }
-    for name, (shape, meaning) in expected.items():
-        if tables[name].shape != shape:
-            raise ValueError(f"{name}: found shape {tables[name].shape}, expected {shape}, which is {meaning}")
-    return tables
-
-
-def _as_table(name: str, value: Any, axes: str) -> np.ndarray:
-    """Copy to float64 in C order; check the number of axes, that none is empty, and that every entry is finite."""
-    if isinstance(value, np.ma.MaskedArray):
-        raise ValueError(f"{name}: found a masked array, expected every entry to be given")
-    try:
-        found = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name}: found lists of unequal lengths, expected a table {axes}") from None
-    if found.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: found entries of type {found.dtype}, expected real numbers")
-    if found.ndim != axes.count(",") + 1 - axes.count(",)"):
-        raise ValueError(f"{name}: found {found.ndim} axes with shape {found.shape}, expected {axes}")
-    if found.size == 0:
-        raise ValueError(f"{name}: found shape {found.shape}, expected at least one entry along every axis")
-    with np.errstate(over="ignore"):
-        table = np.array(found, dtype=np.float64, order="C", copy=True)
-    if not np.isfinite(table).all():
-        worst = tuple(int(i) for i in np.argwhere(~np.isfinite(table))[0])
-        raise ValueError(f"{name}{list(worst)}: found {table[worst]}, expected a finite number")
-    return table
-
-
-def _stochastic(name: str, table: np.ndarray, spaces: tuple[tuple, ...]) -> np.ndarray:
-    """Check rows of probabilities, in place normalise those off by rounding. `spaces` label all axes but the last."""
-    lowest = np.unravel_index(int(table.argmin()), table.shape)
-    if table[lowest] < -NEGATIVE_ATOL:
-        where = _row_name(name, lowest[:-1], spaces)
-        raise ValueError(f"{where}: found probability {table[lowest]:.6g} at entry {lowest[-1]}, expected none below 0")
-    np.maximum(table, 0.0, out=table)
-    sums = table.sum(axis=-1)
-    gaps = np.abs(sums - 1.0)
-    worst = np.unravel_index(int(gaps.argmax()), gaps.shape)
-    if not gaps[worst] <= ROW_SUM_ATOL:
-        where = _row_name(name, worst, spaces)
-        raise ValueError(f"{where}: found row sum {sums[worst]:.12g}, expected 1 within {ROW_SUM_ATOL:g}")
-    # A row just divided by its sum misses 1 by at most n·2⁻⁵², so a second pass leaves every bit alone.
-    off = gaps > max(1e-15, table.shape[-1] * 2.0**-52)
-    table[off] /= sums[off][:, np.newaxis]
-    return table
-
-
-def _row_name(name: str, index: tuple, spaces: tuple[tuple, ...]) -> str:
-    """`P_g[0, 1] (labels -2, -1)`: a row by its indices and labels."""
-    if not spaces:
-        return name
-    where = tuple(int(i) for i in index)
-    labels = ", ".join(shown(space[i]) for space, i in zip(spaces, where))
-    return f"{name}{list(where)} (labels {labels})"
-
-
-def _law(name: str, value: Any, size: int) -> np.ndarray:
-    if value is None:
-        return np.full(size, 1.0 / size)
-    law = _as_table(name, value, "(n,)")
-    if law.shape != (size,):
-        raise ValueError(f"{name}: found {law.size} entries, expected {size}, one per state")
-    return _stochastic(name, law, ())
-
-
-def _concentration(value: Any, size: int) -> np.ndarray:
-    if value is None:
-        raise ValueError("rho_l: missing, expected a Dirichlet concentration because dirichlet is True")
-    if np.ndim(value) == 0:
-        value = [value] * size
-    concentration = _as_table("rho_l", value, "(n,)")
-    if concentration.shape != (size,):
-        raise ValueError(f"rho_l: found {concentration.size} entries, expected {size}, one per state")
-    if not concentration.min() > 0.0:
-        raise ValueError(f"rho_l: found concentration {concentration.min():.6g}, expected positive numbers")
-    return concentration
-
-
-def _discount(value: Any) -> float:
-    is_number = isinstance(value, (numbers.Real, np.floating, np.integer)) and not isinstance(value, bool)
-    if not is_number or not 0.0 <= value < 1.0:
-        raise ValueError(f"gamma: found {shown(value)}, expected a number with 0 <= gamma < 1")
-    return float(value) + 0.0
+def _check_coupling(field: Any, neighbourhood: Any) -> None:
+    if field is not None and not isinstance(field, Field):
+        raise ValueError(f"field: found {type(field).__name__}, expected a Field or None")
+    if neighbourhood is not None and not isinstance(neighbourhood, Neighbourhood):
+        raise ValueError(f"neighbourhood: found {type(neighbourhood).__name__}, expected a Neighbourhood or None")
+    if neighbourhood is not None and field is None:
+        raise ValueError("field: missing, expected one with a neighbourhood")
 
 
 def _check_labels(labels: Any, sizes: tuple[int, int, int, int]) -> None:

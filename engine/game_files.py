@@ -10,6 +10,7 @@ import importlib.resources
 import json
 import keyword
 import os
+import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 
 import h5py
 
+from .coupling import Field
+from .coupling_files import read_coupling
 from .files import FORMAT_VERSION, is_current_version, reason_of
 from .game import FUNCTION_TABLES, GLOBAL_ARGUMENTS, LOCAL_ARGUMENTS, Game, Labels, positive_integer, tabulate_functions
 from .game_tables import read_game_tables, write_game_tables
@@ -53,7 +56,9 @@ def list_games() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
-def load_game(name_or_path: str | os.PathLike[str]) -> Game:
+def load_game(
+    name_or_path: str | os.PathLike[str], *, agents: int | None = None, constants: Mapping[str, Any] | None = None
+) -> Game:
     """Load a game by built-in name or from a file.
 
     Parameters
@@ -61,6 +66,10 @@ def load_game(name_or_path: str | os.PathLike[str]) -> Game:
     name_or_path : str or path
         One of `list_games`, or a file: `.toml` (see the built-in games for the layout), `.json` (the layout of the
         configuration that the authors of SUBSAMPLE-MFQ publish), `.h5` or `.hdf5` (any file with a group `/game`).
+    agents : int, optional
+        In place of the number of agents that a TOML file states, on which a field of totals depends.
+    constants : mapping, optional
+        In place of values in the section `[constants]` of a TOML file.
 
     Returns
     -------
@@ -73,18 +82,22 @@ def load_game(name_or_path: str | os.PathLike[str]) -> Game:
     """
     if isinstance(name_or_path, str) and name_or_path in list_games():
         resource = importlib.resources.files("kofn.data") / f"{name_or_path}.toml"
-        return _from_toml(resource.read_bytes(), name_or_path)
+        return _from_toml(resource.read_bytes(), name_or_path, agents, constants)
     path = Path(name_or_path)
     suffix = path.suffix.lower()
     if suffix not in (".toml", ".json", ".h5", ".hdf5"):
         raise ValueError(_unknown_game(os.fspath(name_or_path)))
+    if suffix != ".toml" and constants:
+        raise ValueError(
+            f"constants: found {shown(dict(constants))} for {path}, expected a TOML file with such a section"
+        )
     try:
         if suffix in (".h5", ".hdf5"):
             return _from_hdf5(path)
         content = _content_of(path)
         # A file name may hold bytes that are no text.
         stem = "".join(c if c.isprintable() else "?" for c in path.stem)
-        return _from_toml(content, stem) if suffix == ".toml" else _from_json(content, stem)
+        return _from_toml(content, stem, agents, constants) if suffix == ".toml" else _from_json(content, stem)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read, {error.strerror or error}; expected a game file") from None
     except RecursionError:
@@ -166,9 +179,10 @@ def _from_hdf5(path: Path) -> Game:
         ) from None
 
 
-def _from_toml(content: bytes, stem: str) -> Game:
+def _from_toml(content: bytes, stem: str, agents: int | None = None, given: Mapping[str, Any] | None = None) -> Game:
     document = tomllib.loads(_decoded(content))
-    _check_keys("", document, ("gamma", "global", "local"), ("name", "description", "agents", "constants", *_SOURCES))
+    known = ("name", "description", "agents", "constants", "field", "neighbourhood", *_SOURCES)
+    _check_keys("", document, ("gamma", "global", "local"), known)
     spaces, initial = {}, {}
     for agent in ("global", "local"):
         section = _section(document, agent)
@@ -185,25 +199,40 @@ def _from_toml(content: bytes, stem: str) -> Game:
             raise ValueError(f"[functions] {function}: missing, expected it or [tables] {table}")
         if function in functions and table in tables:
             raise ValueError(f"[functions] {function}: found it and [tables] {table}, expected one of the two")
-    constants = _section(document, "constants") if "constants" in document else {}
-    for constant in constants:
-        if not constant.isidentifier() or keyword.iskeyword(constant) or constant in ("math", "random"):
-            raise ValueError(f"[constants] {shown(constant)}: found no name for a constant, expected one")
+    constants = _constants(document, given or {})
+    agents = document.get("agents") if agents is None else agents
+    n_agents = None if agents is None else positive_integer("agents", agents)
+    field, neighbourhood = read_coupling(document, labels, n_agents)
     texts = {f: (f"[functions] {f}", text) for f, text in functions.items()}
     rho_g, _ = _initial("[global] initial", initial["global"], labels.global_states, dirichlet_allowed=False)
     rho_l, dirichlet = _initial("[local] initial", initial["local"], labels.local_states, dirichlet_allowed=True)
     return Game(
         **tables,
-        **_tables_of_texts(labels, texts, constants),
+        **_tables_of_texts(labels, texts, constants, field),
         gamma=document["gamma"],
         rho_g=rho_g,
         rho_l=rho_l,
         dirichlet=dirichlet,
         name=_readable("name", document.get("name", stem), MAX_NAME),
         labels=labels,
-        n_agents=positive_integer("agents", document["agents"]) if "agents" in document else None,
+        n_agents=n_agents,
         description=_readable("description", document.get("description", ""), MAX_DESCRIPTION, "\n\t"),
+        field=field,
+        neighbourhood=neighbourhood,
     )
+
+
+def _constants(document: Mapping, given: Mapping[str, Any]) -> dict:
+    """The section of constants, with the values given in place of the file's."""
+    constants = _section(document, "constants") if "constants" in document else {}
+    for constant in constants:
+        if not constant.isidentifier() or keyword.iskeyword(constant) or constant in ("math", "random", "field"):
+            raise ValueError(f"[constants] {shown(constant)}: found no name for a constant, expected one")
+    for name in given:
+        if name not in constants:
+            expected = f"one of {', '.join(constants)}" if constants else "none, the game has no constants"
+            raise ValueError(f"constants: found {name}, expected {expected}{_suggestion(name, constants)}")
+    return constants | dict(given)
 
 
 def _from_json(content: bytes, stem: str) -> Game:
@@ -234,17 +263,29 @@ def _from_json(content: bytes, stem: str) -> Game:
 
 
 def _tables_of_texts(
-    labels: Labels, texts: Mapping[str, tuple[str, Any]], constants: Mapping[str, Any]
+    labels: Labels, texts: Mapping[str, tuple[str, Any]], constants: Mapping[str, Any], field: Field | None = None
 ) -> dict[str, Any]:
     """Compile and tabulate function texts. `texts` gives, by function, its place in the file and the text."""
     programs: list[Program] = []
-    functions = {function: _compiled(function, *text, constants, programs) for function, text in texts.items()}
-    return tabulate_functions(labels, functions)
+    coupled = field is not None
+    functions = {
+        function: _compiled(function, *text, constants, programs, coupled=coupled) for function, text in texts.items()
+    }
+    return tabulate_functions(labels, functions, field)
 
 
-def _compiled(function: str, place: str, text: Any, constants: Mapping, programs: list[Program]) -> Callable:
-    """Turn a text into a callable and append its program to `programs`, which share one budget of steps."""
+def _compiled(
+    function: str, place: str, text: Any, constants: Mapping, programs: list[Program], *, coupled: bool
+) -> Callable:
+    """Turn a text into a callable and append its program to `programs`, which share one budget of steps.
+
+    In a coupled game a text that reads `field` has it as one more parameter, the last.
+    """
     expected = GLOBAL_ARGUMENTS if function.startswith("global") else LOCAL_ARGUMENTS
+    lines = text if isinstance(text, list) else [text]
+    takes_field = coupled and any(isinstance(line, str) and re.search(r"\bfield\b", line) for line in lines)
+    if takes_field:
+        expected = (*expected, "field")
     program = Program(text, name=place, parameters=expected, constants=constants)
     # Arguments go by position: names in another order would silently swap states.
     if any(name in expected and name != due for name, due in zip(program.parameters, expected)):
@@ -259,6 +300,7 @@ def _compiled(function: str, place: str, text: Any, constants: Mapping, programs
             raise ValueError(f"{place}: found more than {limit} steps of work, expected fewer; use tables instead")
         return program.value(*arguments) if is_reward else Outcomes(program.outcomes(*arguments))
 
+    call.takes_field = takes_field  # type: ignore[attr-defined]
     return call
 
 

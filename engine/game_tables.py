@@ -8,8 +8,10 @@ import json
 import h5py
 import numpy as np
 
+from .coupling_files import coupling_texts, restore_coupling, write_coupling
 from .files import create_array, write_text
 from .game import Game, Labels
+from .table_checks import AXES
 
 # Field, axes, long name, units. Scales are named as netCDF wants them: no axis name twice in one table.
 _TABLES = (
@@ -29,7 +31,8 @@ def write_game_tables(group: h5py.Group, game: Game) -> None:
 
     The six arrays are datasets with Fletcher-32 checksums and dimension scales that hold the labels. Attributes of the
     group: `name`, `description`, `gamma`, `dirichlet`, `n_agents` (absent if None), `digest` (`Game.digest`) and
-    `text_digest` (SHA-256 over the texts). The scalar dataset `labels` holds all labels as JSON.
+    `text_digest` (SHA-256 over the texts). The scalar dataset `labels` holds all labels as JSON, and of a coupled game the
+    labels of the field values and its graph; `coupling_files` writes the numbers of the field.
 
     Parameters
     ----------
@@ -55,12 +58,18 @@ def write_game_tables(group: h5py.Group, game: Game) -> None:
         "next_global_state": game.labels.global_states,
         "next_local_state": game.labels.local_states,
     }
+    if game.field is not None:
+        axes["field"] = game.field.values
     for axis, labels in axes.items():
         _write_scale(group, axis, labels)
     for field, dimensions, long_name, units in _TABLES:
+        if game.field is not None and field in AXES and game.has_field_axis(field):
+            dimensions = (dimensions[0], "field", *dimensions[1:])
         if field == "rho_l" and game.dirichlet:
             long_name = _CONCENTRATION
         create_array(group, field, getattr(game, field), axes=dimensions, long_name=long_name, units=units)
+    if game.field is not None:
+        write_coupling(group, game.field, game.neighbourhood)
     group.attrs["gamma"] = game.gamma
     group.attrs["dirichlet"] = game.dirichlet
     if game.n_agents is not None:
@@ -104,8 +113,11 @@ def _read(group: h5py.Group) -> Game:
     n_agents = int(attributes["n_agents"]) if "n_agents" in attributes else None
     if _digest_of(texts, n_agents) != attributes["text_digest"].decode():
         raise ValueError("damaged names or labels, their checksum differs")
-    labels = Labels(**{space: tuple(entries) for space, entries in json.loads(texts["labels"]).items()})
-    tables = {field: _read_table(group, field, dimensions, labels) for field, dimensions, _, _ in _TABLES}
+    spaces = json.loads(texts["labels"])
+    field, neighbourhood = restore_coupling(group, spaces.pop("coupling", {}))
+    labels = Labels(**{space: tuple(entries) for space, entries in spaces.items()})
+    n_f = 0 if field is None else field.n_values
+    tables = {table: _read_table(group, table, dimensions, labels, n_f) for table, dimensions, _, _ in _TABLES}
     game = Game(
         **tables,
         gamma=float(attributes["gamma"]),
@@ -114,19 +126,23 @@ def _read(group: h5py.Group) -> Game:
         description=texts["description"],
         labels=labels,
         n_agents=n_agents,
+        field=field,
+        neighbourhood=neighbourhood,
     )
     if game.digest() != attributes["digest"].decode():
         raise ValueError("damaged tables, their checksum differs")
     return game
 
 
-def _read_table(group: h5py.Group, field: str, dimensions: tuple[str, ...], labels: Labels) -> np.ndarray:
+def _read_table(group: h5py.Group, field: str, dimensions: tuple[str, ...], labels: Labels, n_f: int) -> np.ndarray:
     """Read one table, after a look at its shape: a damaged size must not ask for terabytes."""
     sizes = dict(zip(("global_state", "global_action", "local_state", "local_action"), labels.sizes))
     expected = tuple(sizes[axis.removeprefix("next_")] for axis in dimensions)
     if field not in group:
         raise ValueError(f"no dataset {field}")
     dataset = group[field]
+    if n_f and field in AXES and len(dataset.shape) == AXES[field] + 1:
+        expected = (expected[0], n_f, *expected[1:])
     if dataset.shape != expected or dataset.dtype.kind != "f":
         raise ValueError(f"{field} of shape {dataset.shape} and type {dataset.dtype}, not floats of shape {expected}")
     return dataset[()]
@@ -152,7 +168,9 @@ def _write_scale(group: h5py.Group, axis: str, labels: tuple) -> None:
 
 
 def _texts_of(game: Game) -> dict[str, str]:
-    labels = json.dumps({space: getattr(game.labels, space) for space in Labels.__dataclass_fields__})
+    spaces = {space: getattr(game.labels, space) for space in Labels.__dataclass_fields__}
+    coupling = coupling_texts(game.field, game.neighbourhood)
+    labels = json.dumps(spaces | {"coupling": coupling} if coupling else spaces)
     return {"name": game.name, "description": game.description, "labels": labels}
 
 

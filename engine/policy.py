@@ -11,8 +11,8 @@ import numpy as np
 
 from ..kernels.lattice import lattice_size
 from .files import read_array, reason_of
-from .game import ROW_SUM_ATOL, Game, positive_integer
-from .tabulation import shown
+from .game import Game, positive_integer
+from .tabulation import ROW_SUM_ATOL, shown
 
 UNIFORM = "uniform"
 """The name of the local policy that plays every action with the same probability."""

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kofn.engine import tabulation
-from kofn.engine.game import ROW_SUM_ATOL, Game, Labels
+from kofn.engine.game import Game, Labels
+from kofn.engine.tabulation import ROW_SUM_ATOL
 from oracles import random_game_tables
 
 SHAPE = {"n_sg": 3, "n_ag": 2, "n_sl": 4, "n_al": 2}

@@ -1,17 +1,15 @@
-"""Games from TOML, JSON and HDF5 files: round trips, and one clear line for every broken file."""
+"""Games from TOML and JSON files: what they say, and one clear line for every broken file."""
 
-import dataclasses
 import json
 import re
 
-import h5py
 import numpy as np
 import pytest
+from command_runs import refusal_of_game
 
 from kofn.engine import game_files
-from kofn.engine.game import Game, Labels
-from kofn.engine.game_files import list_games, load_game, load_settings, read_game_tables, write_game_tables
-from oracles import random_game_tables
+from kofn.engine.game import Labels
+from kofn.engine.game_files import list_games, load_game, load_settings
 
 # A walker with a lamp: small, with every kind of label, randomness and initial law.
 TOML = '''
@@ -96,15 +94,6 @@ def written(tmp_path, text, name="game.toml"):
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def refusal(path):
-    """The message with which load_game refuses a file; checks that it is one line."""
-    with pytest.raises(ValueError) as caught:
-        load_game(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 # ---- TOML
@@ -216,30 +205,32 @@ def test_any_function_may_be_a_table(tmp_path):
 def test_broken_toml_is_refused_in_one_line(tmp_path, found, replaced_by, words):
     assert found in TOML
     path = written(tmp_path, TOML.replace(found, replaced_by, 1))
-    message = refusal(path)
+    message = refusal_of_game(path)
     assert message.startswith(f"{path}: ")
     assert words in message
 
 
 def test_missing_function_is_named(tmp_path):
     text = re.sub(r'local_reward = """.*?"""\n', "", TOML, flags=re.DOTALL)
-    assert "[functions] local_reward: missing, expected it or [tables] r_l" in refusal(written(tmp_path, text))
+    assert "[functions] local_reward: missing, expected it or [tables] r_l" in refusal_of_game(written(tmp_path, text))
 
 
 def test_sections_must_be_sections(tmp_path):
-    assert "global: found 3, expected a section" in refusal(written(tmp_path, "gamma = 0.5\nglobal = 3\nlocal = 4\n"))
+    assert "global: found 3, expected a section" in refusal_of_game(
+        written(tmp_path, "gamma = 0.5\nglobal = 3\nlocal = 4\n")
+    )
 
 
 def test_toml_of_another_shape_than_its_spaces(tmp_path):
     text = re.sub(r"global_reward = .*\n", "", TOML) + "[tables]\nr_g = [[1.0, 2.0]]\n"
-    assert "r_g: found shape (1, 2), expected (2, 2)" in refusal(written(tmp_path, text))
+    assert "r_g: found shape (1, 2), expected (2, 2)" in refusal_of_game(written(tmp_path, text))
 
 
 def test_endless_functions_end(tmp_path, monkeypatch):
     endless = TOML.replace("value = local_state[0]", "while True: pass\nvalue = 0", 1)
-    assert "[functions] local_reward, line 2: " in refusal(written(tmp_path, endless))
+    assert "[functions] local_reward, line 2: " in refusal_of_game(written(tmp_path, endless))
     monkeypatch.setattr(game_files, "MAX_TABULATION_STEPS", 100)
-    assert "more than 100 steps of work" in refusal(written(tmp_path, TOML))
+    assert "more than 100 steps of work" in refusal_of_game(written(tmp_path, TOML))
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"x = [" * 100_000, b"x = " + b"9" * 5000, b"\x00", b"gamma"])
@@ -247,36 +238,36 @@ def test_endless_functions_end(tmp_path, monkeypatch):
 def test_bytes_that_are_no_game(tmp_path, content, suffix):
     path = tmp_path / f"game{suffix}"
     path.write_bytes(content)
-    assert refusal(path).startswith(f"{path}: ")
+    assert refusal_of_game(path).startswith(f"{path}: ")
 
 
 # ---- names and paths
 
 
 def test_unknown_name_lists_the_built_in_games():
-    message = refusal("formatoin")
+    message = refusal_of_game("formatoin")
     assert message.startswith("game: found 'formatoin', expected a built-in game (")
     assert all(name in message for name in list_games())
     assert message.endswith("did you mean formation?")
-    assert "did you mean" not in refusal("qqq")
-    assert refusal("").startswith("game: found")
+    assert "did you mean" not in refusal_of_game("qqq")
+    assert refusal_of_game("").startswith("game: found")
 
 
 @pytest.mark.parametrize("name", ["nothing.toml", "nothing.json", "nothing.h5"])
 def test_missing_file(tmp_path, name):
     path = tmp_path / name
-    assert refusal(path) == f"{path}: cannot be read, No such file or directory; expected a game file"
+    assert refusal_of_game(path) == f"{path}: cannot be read, No such file or directory; expected a game file"
 
 
 @pytest.mark.parametrize("name", ["folder.toml", "folder.json", "folder.h5"])
 def test_folder_instead_of_a_file(tmp_path, name):
     (tmp_path / name).mkdir()
-    assert refusal(tmp_path / name).startswith(f"{tmp_path / name}: ")
+    assert refusal_of_game(tmp_path / name).startswith(f"{tmp_path / name}: ")
 
 
 def test_other_suffix(tmp_path):
     path = written(tmp_path, TOML, "game.yaml")
-    assert refusal(path) == f"{path}: found suffix '.yaml', expected .toml, .json or .h5"
+    assert refusal_of_game(path) == f"{path}: found suffix '.yaml', expected .toml, .json or .h5"
 
 
 # ---- JSON
@@ -348,144 +339,11 @@ def test_broken_json_is_refused_in_one_line(tmp_path, path, value, words):
         del section[last]
     else:
         section[last] = value
-    message = refusal(written(tmp_path, json.dumps(config), "rooms.json"))
+    message = refusal_of_game(written(tmp_path, json.dumps(config), "rooms.json"))
     assert message.startswith(f"{tmp_path / 'rooms.json'}: ")
     assert words in message
 
 
 def test_malformed_json_says_where(tmp_path):
-    assert ": line 2, column 3: " in refusal(written(tmp_path, '{"a": 1,\n  b}', "rooms.json"))
-    assert "expected an object" in refusal(written(tmp_path, "[1]", "rooms.json"))
-
-
-# ---- HDF5
-
-
-@pytest.fixture
-def game(rng):
-    labels = Labels(("off", "on", "ä"), (0.1, 2), ((0, 0), (0, 1), (1, 0), (1, 1)), ("stay", "go"))
-    tables = random_game_tables(rng, n_sg=3, n_ag=2, n_sl=4, n_al=2)
-    return Game(**tables, name="walk", description="Zwei Wörter\nin two lines", labels=labels, n_agents=11)
-
-
-def saved(path, game, **options):
-    with h5py.File(path, "w", **options) as file:
-        write_game_tables(file.create_group("game"), game)
-    return path
-
-
-def fields_of(game):
-    arrays = [getattr(game, name).tobytes() for name in ("P_g", "P_l", "r_g", "r_l", "rho_g", "rho_l")]
-    return arrays, game.gamma, game.dirichlet, game.name, game.description, game.labels, game.n_agents
-
-
-def test_hdf5_round_trip(tmp_path, game):
-    others = [
-        dataclasses.replace(game, n_agents=None, name="", description=""),
-        dataclasses.replace(game, rho_l=[0.3, 1.0, 2.0, 7.0], dirichlet=True),
-        Game(P_g=[[[1]]], P_l=[[[[1]]]], r_g=[[-0.0]], r_l=[[[1e-300]]], gamma=0),
-        Game(P_g=[[[1]]], P_l=np.full((1, 300, 2, 300), 1 / 300), r_g=[[0]], r_l=np.zeros((1, 300, 2)), gamma=0),
-    ]
-    for each in (game, *others):
-        again = load_game(saved(tmp_path / "game.h5", each))
-        assert fields_of(again) == fields_of(each)
-        assert fields_of(load_game(saved(tmp_path / "game.h5", each, libver="latest"))) == fields_of(each)
-    assert load_game(str(saved(tmp_path / "game.HDF5", game))).same_tables(game)
-
-
-def test_many_long_labels_fit(tmp_path, game):
-    labels = dataclasses.replace(game.labels, local_states=tuple("x" * 30_000 + str(i) for i in range(4)))
-    game = dataclasses.replace(game, labels=labels)
-    assert load_game(saved(tmp_path / "game.h5", game)).labels == labels
-
-
-@pytest.mark.parametrize("name", ["x" * 60_001, "a\0b"])
-def test_names_that_no_attribute_holds_are_refused(tmp_path, game, name):
-    with pytest.raises(ValueError, match=r"^name: found \d+ bytes of text, expected at most 60000"):
-        saved(tmp_path / "game.h5", dataclasses.replace(game, name=name))
-
-
-def test_hdf5_describes_itself(tmp_path, game):
-    with h5py.File(saved(tmp_path / "game.h5", game)) as file:
-        group = file["game"]
-        assert [dim.label for dim in group["P_l"].dims] == [
-            "global_state",
-            "local_state",
-            "local_action",
-            "next_local_state",
-        ]
-        assert group["r_g"].dims[1][0].name == "/game/global_action"
-        assert group["global_action"][()].tolist() == [0.1, 2.0]
-        assert group["global_state"].asstr()[()].tolist() == ["off", "on", "ä"]
-        assert group["local_state"].asstr()[()].tolist() == ["(0, 0)", "(0, 1)", "(1, 0)", "(1, 1)"]
-        assert json.loads(group["labels"][()])["global_actions"] == [0.1, 2]
-        assert group.attrs["digest"] == game.digest().encode()
-        for name in ("P_g", "P_l", "r_g", "r_l", "rho_g", "rho_l"):
-            assert group[name].fletcher32
-            assert group[name].attrs["long_name"]
-            assert group[name].attrs["units"]
-        assert read_game_tables(group).same_tables(game)
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda group: group.__delitem__("P_l"), "P_l"),
-        (lambda group: group.attrs.__delitem__("gamma"), "gamma"),
-        (lambda group: group.attrs.__delitem__("digest"), "digest"),
-        (lambda group: group.attrs.__setitem__("gamma", 0.8), "checksum differs"),
-        (lambda group: group.attrs.__setitem__("gamma", "high"), "high"),
-        (lambda group: group.attrs.__setitem__("name", np.bytes_("other")), "checksum differs"),
-        (lambda group: group.attrs.__setitem__("name", 3), "decode"),
-        (lambda group: group.attrs.__setitem__("n_agents", 12), "checksum differs"),
-        (lambda group: group.__delitem__("labels"), "no dataset labels"),
-        (lambda group: group["labels"].__setitem__((), "{"), "checksum differs"),
-        (lambda group: group["r_l"].__setitem__((0, 0, 0), 5.0), "checksum differs"),
-        (lambda group: group["P_l"].__setitem__((0, 0, 0), 5.0), "row sum"),
-        (lambda group: group.move("r_l", "P"), "no dataset r_l"),
-        (lambda group: (group.move("r_l", "x"), group.copy("r_g", "r_l")), "r_l of shape (3, 2)"),
-        (lambda group: (group.move("r_l", "x"), group.create_group("r_l")), "Group"),
-    ],
-)
-def test_damaged_group_is_refused(tmp_path, game, damage, words):
-    path = saved(tmp_path / "game.h5", game)
-    with h5py.File(path, "r+") as file:
-        damage(file["game"])
-    message = refusal(path)
-    assert message.startswith(f"{path}: group 'game': found ")
-    assert words in message
-
-
-def test_file_without_a_game(tmp_path):
-    path = tmp_path / "game.h5"
-    with h5py.File(path, "w") as file:
-        file["other"] = 3
-    assert refusal(path) == f"{path}: found no group 'game', expected a file that kofn wrote"
-    path.write_text("no HDF5 at all")
-    assert refusal(path).startswith(f"{path}: found no readable HDF5 file")
-
-
-def test_truncated_file_is_refused(tmp_path, game):
-    content = saved(tmp_path / "game.h5", game).read_bytes()
-    path = tmp_path / "cut.h5"
-    for length in range(0, len(content), 997):
-        path.write_bytes(content[:length])
-        assert refusal(path).startswith(f"{path}: ")
-
-
-def test_flipped_bits_are_noticed_or_harmless(tmp_path, game, rng):
-    content = bytearray(saved(tmp_path / "game.h5", game).read_bytes())
-    expected = fields_of(game)
-    path = tmp_path / "flipped.h5"
-    refusals = []
-    for position in rng.choice(len(content), size=250, replace=False):
-        bit = 1 << int(rng.integers(8))
-        content[position] ^= bit
-        path.write_bytes(content)
-        content[position] ^= bit
-        try:
-            assert fields_of(load_game(path)) == expected, position
-        except ValueError as error:
-            refusals.append(str(error))
-    assert refusals
-    assert not any("\n" in message for message in refusals)
+    assert ": line 2, column 3: " in refusal_of_game(written(tmp_path, '{"a": 1,\n  b}', "rooms.json"))
+    assert "expected an object" in refusal_of_game(written(tmp_path, "[1]", "rooms.json"))
