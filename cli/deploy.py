@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import click
 
 from . import options
 from .errors import KofnCommand, say, say_json
+from .play import learned_players, play_learned
 from .progress import ProgressLine, readable_seconds
 from .signals import stop_on_signals
 
 
 @click.command(cls=KofnCommand)
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@options.input_file
 @options.agents
 @click.option("--steps", type=options.WholeNumber(1), default=1000, show_default=True, help="Steps of each run.")
 @click.option("--runs", type=options.WholeNumber(1), default=1, show_default=True, help="Independent runs.")
@@ -60,7 +60,9 @@ def deploy(
     force,
     quiet,
 ):
-    """Let n agents play the policy in FILE, a solution or a cell of a study.
+    """Let n agents play the policy in FILE, a solution, a cell of a study, a pair or learned tables.
+
+    Learned tables of agents on a graph, with own tables, or that see actions play in all their runs, without learning.
 
     \b
     Example:
@@ -76,6 +78,11 @@ def deploy(
     if output is not None:
         options.check_is_no_input(output, file)
         check_writable(output, overwrite=force)
+    learned = learned_players(file)
+    if learned is not None:
+        options.use_threads(threads)
+        play_learned(learned, n, steps=steps, seed=seed, output=output, as_json=as_json, force=force, quiet=quiet)
+        return
     game, policy = read_any_policy(file)
     n_agents = options.number_of_agents(n, game)
     options.use_threads(threads)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import click
 
@@ -14,7 +13,7 @@ from .signals import stop_on_signals
 
 
 @click.command(cls=KofnCommand)
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@options.input_file
 @options.agents
 @click.option(
     "--tol", type=options.PositiveNumber(), default=None,

@@ -13,10 +13,7 @@ from .signals import end_on_signals
 
 @click.command(cls=KofnCommand)
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=options.OutputPath(dir_okay=False, path_type=Path), required=True,
-    help="File to write; its suffix .csv or .nc decides what.",
-)  # fmt: skip
+@options.output_option("File to write; its suffix .csv or .nc decides what.")
 @click.option(
     "--what", type=click.Choice(["cells", "runs", "states", "rounds"]), default=None,
     help="Rows of a CSV table.  [default: cells of a study, states of a solution, runs of a deployment, rounds of an alternation]",

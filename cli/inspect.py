@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from . import options
@@ -11,7 +9,7 @@ from .errors import KofnCommand, say, say_json
 
 
 @click.command(cls=KofnCommand)
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@options.input_file
 @click.option(
     "--state", "states", multiple=True, metavar="S_G:C0,C1,…",
     help="Put the policy into words at this global state and these counts (may be given several times).",

@@ -9,7 +9,7 @@ import click
 
 from . import options
 from .errors import KofnCommand, say, say_json
-from .nash_options import NAMES, with_nash_options
+from .nash_options import with_nash_options
 from .progress import ProgressLine, readable_seconds
 from .signals import stop_on_signals
 from .workers import workers_of
@@ -28,10 +28,8 @@ from .workers import workers_of
     "--expectation", type=click.Choice(["exact", "sampled", "rounded"]), default=None,
     help="How the global agent computes E[V(c')].  [default: exact]",
 )  # fmt: skip
-@click.option("--samples", type=options.WholeNumber(1, 10**6), default=None, help="Draws, if sampled.  [default: 10]")
-@click.option(
-    "--tol", type=options.PositiveNumber(), default=None, help="Certified width, in reward.  [default: 1e-06]"
-)
+@options.optional_samples
+@options.optional_tol
 @click.option(
     "--value", type=click.Choice(["auto", "exact", "simulated"]), default=None,
     help="How a pair is valued for n agents; auto is exact where it fits.  [default: auto]",
@@ -50,17 +48,13 @@ from .workers import workers_of
 )  # fmt: skip
 @options.local_policy
 @options.seed
-@click.option(
-    "--scheduler", metavar="tcp://HOST:PORT", default=None,
-    help="Spread the global agent's sweeps over the workers of a Dask scheduler.  [default: this machine]",
-)  # fmt: skip
+@options.scheduler_option(
+    "Spread the global agent's sweeps over the workers of a Dask scheduler.  [default: this machine]"
+)
 @options.memory
 @options.threads
-@click.option(
-    "--checkpoint-every", type=options.PositiveNumber(zero=True), default=60.0, show_default=True, metavar="SECONDS",
-    help="Time between checkpoints of the global agent's solve; rounds have theirs.",
-)  # fmt: skip
-@click.option("--resume", is_flag=True, help="Continue from OUTPUT.checkpoint, if there is one.")
+@options.checkpoint_option("Time between checkpoints of the global agent's solve; rounds have theirs.")
+@options.resume
 @options.as_json
 @options.force
 @options.quiet
@@ -82,22 +76,17 @@ def nash(
     from ..engine.equilibrium.alternate import alternate, solve_checkpoints
     from ..engine.equilibrium.files import write_equilibrium
     from ..engine.equilibrium.settings import AlternationSettings, read_authors_config
-    from ..engine.files import KofnFileError, check_writable
+    from ..engine.files import check_writable
     from ..engine.game_files import load_game
     from ..engine.policy import load_local_policy
 
     options.check_is_no_input(output, game, local_policy, config)
     check_writable(output, overwrite=force)
     if figure is not None:
-        if figure.suffix.lower() != ".png":
-            raise click.UsageError(f"--figure {click.format_filename(figure)}: expected a name that ends in .png")
-        options.check_is_no_input(figure, game, local_policy, config)
+        options.check_figure(figure, game, local_policy, config)
         check_writable(figure, overwrite=force)
     checkpoint = Path(f"{output}.checkpoint")
-    leftovers = [checkpoint, *solve_checkpoints(checkpoint)]
-    if any(path.exists() for path in leftovers) and not (resume or force):
-        raise KofnFileError(f"{checkpoint}: exists already, expected --resume to continue or --force to start anew")
-    check_writable(checkpoint, overwrite=True)
+    options.check_checkpoint(checkpoint, *solve_checkpoints(checkpoint), resume=resume, force=force)
     loaded = load_game(game)
     base: dict = {}
     if config is not None:
@@ -105,7 +94,6 @@ def nash(
         authors.check_fits(loaded)
         base = authors.alternation | {"k": authors.k[-1], "steps": authors.steps, "runs": authors.runs * authors.seeds}
     changes = {name: value for name, value in given.items() if value is not None}
-    assert set(NAMES) <= set(given)
     if k is not None:
         changes["k"] = k
     elif "k" not in base:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -38,10 +36,4 @@ OPTIONS = (
     ),
 )  # fmt: skip
 NAMES = ("closure", "greedy", "tau_min", "tau_scale", "max_rounds", "rtol")
-
-
-def with_nash_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
+with_nash_options = options.with_options(OPTIONS)

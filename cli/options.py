@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,22 @@ class NumberList(click.ParamType):
             self.fail(str(error).removeprefix(": "), param, ctx)
 
 
+class RealList(click.ParamType):
+    """Real numbers of at least 0: 0.5, or 0.7:1.8:0.1, or a list of these."""
+
+    name = "t,t:t:step"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        from ..engine.study.numbers import reals_of
+
+        try:
+            return reals_of("", value)
+        except ValueError as error:
+            self.fail(str(error).removeprefix(": "), param, ctx)
+
+
 class Words(click.ParamType):
     """One or more of some words, separated by commas."""
 
@@ -130,14 +147,79 @@ class OutputPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Pair(click.ParamType):
+    """Two numbers, START:END, or one that stands for both."""
+
+    name = "pair"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(":")
+        try:
+            numbers = [float(part) for part in parts]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (1, 2):
+            self.fail(f"found {_shortened(value)}, expected START:END", param, ctx)
+        return numbers[0], numbers[-1]
+
+
+def _constants(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    """Numbers (or texts) by name, from NAME=VALUE."""
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise click.BadParameter(f"found {_shortened(text)}, expected NAME=VALUE", ctx, param)
+        try:
+            found[name] = int(value)
+        except ValueError:
+            try:
+                found[name] = float(value)
+            except ValueError:
+                found[name] = value
+    return found
+
+
 SEED = WholeNumber(0, 2**64 - 1)
 
-output_file = click.option(
-    "-o", "--output", type=OutputPath(dir_okay=False, path_type=Path), required=True, help="HDF5 file to write."
-)
-optional_output_file = click.option(
-    "-o", "--output", type=OutputPath(dir_okay=False, path_type=Path), default=None, help="HDF5 file to write."
-)
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def output_option(text: str, *, folder: bool = False, required: bool = True) -> Decorator:
+    """Where to write, a file or a folder."""
+    kind = OutputPath(file_okay=not folder, dir_okay=folder, path_type=Path)
+    return click.option("-o", "--output", type=kind, required=required, help=text)
+
+
+def scheduler_option(text: str) -> Decorator:
+    """A Dask scheduler whose workers compute."""
+    return click.option("--scheduler", metavar="tcp://HOST:PORT", default=None, help=text)
+
+
+def checkpoint_option(text: str) -> Decorator:
+    """How often checkpoints are written."""
+    return click.option(
+        "--checkpoint-every", type=PositiveNumber(zero=True), default=60.0, show_default=True, metavar="SECONDS",
+        help=text,
+    )  # fmt: skip
+
+
+def with_options(several: Sequence[Decorator]) -> Decorator:
+    """Add several options to a command, in their order."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(several):
+            command = option(command)
+        return command
+
+    return add
+
+
+input_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+output_file = output_option("HDF5 file to write.")
+optional_output_file = output_option("HDF5 file to write.", required=False)
 agents = click.option(
     "-n", "--agents", "n", type=WholeNumber(1), default=None, help="Local agents.  [default: the game's own]"
 )
@@ -146,11 +228,13 @@ quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.
 seed = click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all random streams.")
 threads = click.option("--threads", type=WholeNumber(1, 4096), default=None, help="Threads.  [default: all cores]")
 memory = click.option(
-    "--memory",
-    type=Bytes(),
-    default=None,
+    "--memory", type=Bytes(), default=None,
     help="Limit for tables, such as 4GB.  [default: 3/4 of the machine's memory]",
-)
+)  # fmt: skip
+constants = click.option(
+    "--set", "constants", multiple=True, callback=_constants, metavar="NAME=VALUE",
+    help="Another value of a constant of a .toml game; may be repeated.",
+)  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 actions = click.option(
     "--actions", type=click.Choice(["joint", "shared", "histogram"]), default=None,
@@ -163,13 +247,15 @@ expectation = click.option(
 samples = click.option(
     "--samples", type=WholeNumber(1, 10**6), default=10, show_default=True, help="Draws for each item, if sampled."
 )
-tol = click.option(
-    "--tol",
-    type=PositiveNumber(),
-    default=1e-6,
-    show_default=True,
-    help="Certified width, in reward.",
+tol = click.option("--tol", type=PositiveNumber(), default=1e-6, show_default=True, help="Certified width, in reward.")
+# Without a default, for a file may give one.
+optional_samples = click.option(
+    "--samples", type=WholeNumber(1, 10**6), default=None, help="Draws for each item, if sampled.  [default: 10]"
 )
+optional_tol = click.option(
+    "--tol", type=PositiveNumber(), default=None, help="Certified width, in reward.  [default: 1e-06]"
+)
+resume = click.option("--resume", is_flag=True, help="Continue from OUTPUT.checkpoint, if there is one.")
 local_policy = click.option(
     "--local-policy", metavar="uniform|FILE", default=None,
     help="Fix the local agents' policy (.npy float64[n_sg, n_sl, n_al], .h5 with it, or a pair); only the global agent optimises.",
@@ -191,6 +277,22 @@ def check_is_no_input(output: Path, *inputs: str | Path | None) -> None:
             raise click.UsageError(
                 f"--output {click.format_filename(output)} is what the command reads, expected another file"
             )
+
+
+def check_figure(figure: Path, *inputs: str | Path | None) -> None:
+    """Refuse a figure that is no PNG, or that would replace what the command reads."""
+    if figure.suffix.lower() != ".png":
+        raise click.UsageError(f"--figure {click.format_filename(figure)}: expected a name that ends in .png")
+    check_is_no_input(figure, *inputs)
+
+
+def check_checkpoint(checkpoint: Path, *beside: Path, resume: bool, force: bool) -> None:
+    """Refuse a checkpoint that is left over unless it is to be continued or replaced, and a place where none can be written."""
+    from ..engine.files import KofnFileError, check_writable
+
+    if any(path.exists() for path in (checkpoint, *beside)) and not (resume or force):
+        raise KofnFileError(f"{checkpoint}: exists already, expected --resume to continue or --force to start anew")
+    check_writable(checkpoint, overwrite=True)
 
 
 def number_of_agents(n: int | None, game: Any) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from . import options
@@ -13,7 +11,7 @@ from .signals import stop_on_signals
 
 
 @click.command(cls=KofnCommand)
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@options.input_file
 @options.agents
 @options.output_file
 @click.option(

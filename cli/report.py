@@ -13,9 +13,7 @@ from .signals import end_on_signals
 
 @click.command(cls=KofnCommand)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=options.OutputPath(dir_okay=False, path_type=Path), required=True, help="HTML file to write."
-)
+@options.output_option("HTML file to write.")
 @options.force
 def report(folder, output, force):
     """Write the study in the folder DIR as one self-contained HTML page.

@@ -44,17 +44,11 @@ from .workers import workers_of
 )  # fmt: skip
 @click.option("--max-sweeps", type=options.WholeNumber(1), default=1_000_000, show_default=True, help="Sweeps allowed.")
 @options.seed
-@click.option(
-    "--scheduler", metavar="tcp://HOST:PORT", default=None,
-    help="Spread the sweeps over the workers of a Dask scheduler.  [default: this machine]",
-)  # fmt: skip
+@options.scheduler_option("Spread the sweeps over the workers of a Dask scheduler.  [default: this machine]")
 @options.memory
 @options.threads
-@click.option(
-    "--checkpoint-every", type=options.PositiveNumber(zero=True), default=60.0, show_default=True, metavar="SECONDS",
-    help="Time between checkpoints; 0 is after every sweep.",
-)  # fmt: skip
-@click.option("--resume", is_flag=True, help="Continue from OUTPUT.checkpoint, if there is one.")
+@options.checkpoint_option("Time between checkpoints; 0 is after every sweep.")
+@options.resume
 @click.option(
     "--store-q/--no-store-q",
     default=None,
@@ -76,7 +70,7 @@ def solve(
         kofn solve robots -k 30 --local-policy uniform -o robots-k30.h5
     """
     actions = options.class_of_actions(actions, local_policy)
-    from ..engine.files import KofnFileError, check_writable
+    from ..engine.files import check_writable
     from ..engine.game_files import load_game
     from ..engine.policy import load_local_policy
     from ..engine.solution_files import write_solution
@@ -85,9 +79,7 @@ def solve(
     options.check_is_no_input(output, game, local_policy)
     check_writable(output, overwrite=force)
     checkpoint = Path(f"{output}.checkpoint")
-    if checkpoint.exists() and not (resume or force):
-        raise KofnFileError(f"{checkpoint}: exists already, expected --resume to continue or --force to start anew")
-    check_writable(checkpoint, overwrite=True)
+    options.check_checkpoint(checkpoint, resume=resume, force=force)
     loaded = load_game(game)
     policy = None if local_policy is None else load_local_policy(local_policy, loaded)
     options.use_threads(threads)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 from processes import KOFN
 
 from kofn.cli import main
 from kofn.engine.files import KofnFileError
+from kofn.engine.game_files import load_game
 
 # A lamp and walkers between two rooms: solved in a few sweeps, with randomness in both transitions.
 GAME = """
@@ -89,6 +92,24 @@ def refusal_of(function: Any, *arguments: Any, **settings: Any) -> str | None:
         return None
     assert "\n" not in message
     return message
+
+
+def refusal_of_game(path: str | Path) -> str:
+    """The message of the ValueError with which `load_game` refuses a file or a name, which is one line."""
+    with pytest.raises(ValueError) as caught:
+        load_game(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def strict_json(text: str) -> Any:
+    """Parse JSON as its standard has it, without NaN and Infinity."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 @contextlib.contextmanager

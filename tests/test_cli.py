@@ -1,6 +1,5 @@
 """The command line as documented: every command, its examples, its options, what goes to stdout and what to stderr."""
 
-import json
 import re
 import shlex
 import shutil
@@ -12,7 +11,7 @@ import click
 import h5py
 import numpy as np
 import pytest
-from command_runs import refused, run, succeed, write_game
+from command_runs import refused, run, strict_json, succeed, write_game
 from readme import code_blocks
 
 from kofn import __version__
@@ -42,15 +41,6 @@ def here(tmp_path, monkeypatch, shelf):
     monkeypatch.chdir(tmp_path)
     shutil.copy(shelf / "rooms.toml", tmp_path)
     return tmp_path
-
-
-def strict_json(text):
-    """Parse JSON as its standard has it, without NaN and Infinity."""
-
-    def refuse(constant):
-        raise AssertionError(f"{constant} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 def examples(command):

@@ -9,7 +9,7 @@ import time
 import h5py
 import numpy as np
 import pytest
-from command_runs import refused, run, succeed, unchanged
+from command_runs import refused, run, strict_json, succeed, unchanged
 from nash_games import one_thread, small_game, write_tables
 from processes import KOFN, Session, assert_same_contents, catches_sigterm
 
@@ -56,13 +56,6 @@ def here(tmp_path, monkeypatch, shelf):
     for name in ("game.toml", "pair.h5"):
         (tmp_path / name).write_bytes((shelf / name).read_bytes())
     return tmp_path
-
-
-def strict_json(text):
-    def refuse(constant):
-        raise AssertionError(f"{constant} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 # ---- What they print and write
@@ -209,7 +202,7 @@ def test_options_that_do_not_fit(here):
         refused("nash", "no-game", "-k", 2, "-o", "a.h5")
         refused(*base, "-k", 2, "--local-policy", "none.npy")
         for words in (("-n", 1), ("--tol", 1e-300), ("-n", 2**31), ("--method", "mean-field", "-n", 2**31)):
-            refused("exploitability", "pair.h5", *words)
+            refused("exploitability", "pair.h5", *words, "-q")
         for words in (("--runs", 3), ("--tol", 0), ("--reward", "fame"), ("--method", "luck")):
             refused("exploitability", "pair.h5", *words, code=2)
         assert "no such file" in refused("exploitability", "none.h5")

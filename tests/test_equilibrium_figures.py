@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+from drawn_figures import LONG_TITLE, check_texts, collect_figures, legend_of, subtitle_of
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
-from matplotlib.text import Text
 
 from kofn.engine.equilibrium import figures, heat_maps
 from kofn.engine.equilibrium.figures import (
@@ -14,14 +14,10 @@ from kofn.engine.equilibrium.figures import (
     draw_heat_maps,
     draw_mode_accuracy,
     draw_reward,
-    draw_solve_time,
 )
 from kofn.engine.files import KofnFileError
 
 KS = np.array([1, 2, 3, 5, 8, 10])
-LONG_TITLE = (
-    "A title with $5, a_b^c and 100 %: so long that it has to be broken, or it would leave the figure at its side"
-)
 STATES = ("0", "a state with a very long name", "$x$ and $y$", (1, 2), "4")
 ROUNDS = np.arange(6)
 VALUE = np.array([90.0, 110.0, 107.0, 118.0, 117.0, 121.0])
@@ -49,7 +45,6 @@ def draw_everything(folder, n_panels=(1, 2, 3, 4, 5, 6), **options):
 
     draw_reward(path(), KS, mean, spread, n_agents=1000, n_seeds=30, **options)
     draw_reward(path(), KS, mean, spread, refined=mean + 1, refined_spread=spread, title=LONG_TITLE, **options)
-    draw_solve_time(path(), KS, 1e-4 * KS**3.0, title=LONG_TITLE, note="2 threads", **options)
     draw_mode_accuracy(path(), KS, 1 - 0.7 / KS, spread / 30, n_agents=10**6, **options)
     for n in n_panels:
         draw_heat_maps(path(), panels_of(n), labels=STATES, title=LONG_TITLE, n_agents=1000, **options)
@@ -61,27 +56,7 @@ def draw_everything(folder, n_panels=(1, 2, 3, 4, 5, 6), **options):
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that are drawn instead of written."""
-    collected = []
-    for module in (figures, heat_maps):
-        monkeypatch.setattr(module, "write_figure", lambda figure, *_: collected.append(figure) or [])
-    return collected
-
-
-def visible_texts(figure):
-    """(text, window extent) of all that can be read."""
-    hidden = set()
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            slack = 1e-9 * (high - low)
-            for tick in axis.get_major_ticks():
-                if not low - slack <= tick.get_loc() <= high + slack or not tick.get_visible():
-                    hidden |= {tick.label1, tick.label2}
-    title = figure._suptitle
-    # Its empty lines only make room.
-    title.set_text(title.get_text().rstrip())
-    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in hidden]
-    return [(text.get_text(), text.get_window_extent()) for text in texts]
+    return collect_figures(monkeypatch, figures, heat_maps)
 
 
 def points_of(container):
@@ -91,28 +66,11 @@ def points_of(container):
     return np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), ends
 
 
-def legend_of(figure):
-    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-
-
-def subtitle_of(figure):
-    return next(text.get_text() for text in figure.texts if text is not figure._suptitle)
-
-
 def test_texts_neither_overlap_nor_leave_the_figure_nor_do_legends_cover_data(drawn, tmp_path):
     draw_everything(tmp_path)
-    assert len(drawn) == 13
+    assert len(drawn) == 12
     for figure in drawn:
-        FigureCanvasAgg(figure).draw()
-        texts = visible_texts(figure)
-        assert len(texts) >= 6
-        for text, box in texts:
-            assert box.x0 >= -1, text
-            assert box.y0 >= -1, text
-            assert box.x1 <= figure.bbox.x1 + 1, text
-            assert box.y1 <= figure.bbox.y1 + 1, text
-        for (text, box), (other, other_box) in itertools.combinations(texts, 2):
-            assert not box.overlaps(other_box), f"{text!r} and {other!r} overlap"
+        check_texts(figure)
         for legend, axes in itertools.product(figure.legends, figure.axes):
             assert not legend.get_window_extent().overlaps(axes.bbox)
 
@@ -154,26 +112,6 @@ def test_equal_rewards_are_not_magnified(drawn, tmp_path):
     draw_reward(tmp_path / "a.png", [1, 2], [1e6, 1e6 + 1e-9], [0.0, 0.0])
     low, high = drawn[0].axes[0].get_ylim()
     assert high - low >= 0.9
-
-
-@pytest.mark.parametrize(
-    ("seconds", "scale"),
-    [([0.1, 0.2, 0.9], "linear"), ([0.1, 0.2, 1.1], "log"), ([0.5, 0.0, np.nan], "linear"), ([1e-4, 3.0, 900], "log")],
-)
-def test_time_is_logarithmic_beyond_a_decade(seconds, scale, drawn, tmp_path):
-    draw_solve_time(tmp_path / "a.png", [1, 2, 3], seconds, note="2 threads")
-    axes = drawn[0].axes[0]
-    assert axes.get_yscale() == scale
-    seen = np.array(seconds) > 0.0
-    x, y, ends = points_of(axes.containers[0])
-    np.testing.assert_array_equal(x, np.array([1, 2, 3])[seen])
-    np.testing.assert_array_equal(y, np.array(seconds)[seen])
-    assert ends is None
-    assert axes.get_ylabel().endswith("[s]")
-    assert subtitle_of(drawn[0]) == "2 threads"
-    low, high = axes.get_ylim()
-    assert low <= y.min() <= y.max() < high
-    assert (low == 0.0) == (scale == "linear")
 
 
 def test_mode_accuracy_is_shown_from_0_to_100_percent(drawn, tmp_path):
@@ -321,7 +259,7 @@ def test_files_are_whole_and_reproducible(tmp_path):
         folder.mkdir()
         draw_everything(folder, n_panels=(3,), svg=True)
     names = sorted(path.name for path in first.iterdir())
-    assert len(names) == 16
+    assert len(names) == 14
     for name in names:
         content = (first / name).read_bytes()
         assert content == (second / name).read_bytes(), name
@@ -349,7 +287,6 @@ def bad_panel(**change):
         (draw_reward, ([1, 2], [1, 2], [0]), {}, "spread: found shape (1,), expected 2"),
         (draw_reward, ([1, 2], [np.nan, np.nan], [0, 0]), {}, "mean: found no finite number"),
         (draw_reward, ([1], [1], [0]), {"refined": [1, 2]}, "refined: found shape (2,), expected 1"),
-        (draw_solve_time, ([1], [0.0]), {}, "seconds: found no finite number"),
         (draw_mode_accuracy, ([1, 2], [1], [0, 0]), {}, "mean: found shape (1,), expected 2"),
         (draw_heat_maps, ([],), {"labels": STATES}, "panels: found none, expected at least one"),
         (draw_heat_maps, (panels_of(1),), {"labels": "ab"}, "panels[0]: shares: found shape (75, 5), expected any×2"),

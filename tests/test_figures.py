@@ -1,6 +1,5 @@
 """Figures: nothing overlaps or leaves the page, noise is not magnified, files are whole and the same each time."""
 
-import itertools
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -8,8 +7,8 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
+from drawn_figures import LONG_TITLE, check_texts, collect_figures, legend_of, subtitle_of
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 from kofn.engine import figures
 from kofn.engine.figure_parts import colours_in_order
@@ -32,9 +31,6 @@ KS = {
     "factors": [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
     "clusters": [1, 2, 3, 100, 101, 102],
 }
-LONG_TITLE = (
-    "A title with $5, a_b^c and 100 %: so long that it has to be broken, or it would leave the figure at its side"
-)
 LINES = {"optimum for n = 1000": 131.2, "best policy that never looks at the counts": 112.0, "far away": -1e6}
 
 
@@ -74,30 +70,7 @@ def draw_everything(ks, folder, **options):
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that are drawn instead of written."""
-    collected = []
-    for module in (figures, gap_figures):
-        monkeypatch.setattr(module, "write_figure", lambda figure, *_: collected.append(figure) or [])
-    return collected
-
-
-def visible_texts(figure):
-    """(text, window extent) of all that can be read."""
-    hidden = set()
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            slack = 1e-9 * (high - low)
-            hidden |= {
-                label
-                for tick in axis.get_major_ticks()
-                for label in (tick.label1, tick.label2)
-                if not low - slack <= tick.get_loc() <= high + slack or not tick.get_visible()
-            }
-    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in hidden]
-    # Its empty lines only make room.
-    title = figure._suptitle
-    title.set_text(title.get_text().rstrip())
-    return [(text.get_text(), text.get_window_extent()) for text in texts]
+    return collect_figures(monkeypatch, figures, gap_figures)
 
 
 def lines_of(axes):
@@ -109,16 +82,7 @@ def test_texts_neither_overlap_nor_leave_the_figure(name, drawn, tmp_path):
     draw_everything(KS[name], tmp_path)
     assert len(drawn) == 8
     for figure in drawn:
-        FigureCanvasAgg(figure).draw()
-        texts = visible_texts(figure)
-        assert len(texts) >= 6
-        for text, box in texts:
-            assert box.x0 >= -1, text
-            assert box.y0 >= -1, text
-            assert box.x1 <= figure.bbox.x1 + 1, text
-            assert box.y1 <= figure.bbox.y1 + 1, text
-        for (text, box), (other, other_box) in itertools.combinations(texts, 2):
-            assert not box.overlaps(other_box), f"{text!r} and {other!r} overlap"
+        check_texts(figure)
 
 
 @pytest.mark.parametrize("name", KS)
@@ -209,9 +173,11 @@ def test_k_axis(ks, scale, labels, drawn, tmp_path):
 
 @pytest.mark.parametrize("seconds", [[0.5, 0.0, 0.7], [1e-5, 1.0, 1e5], [3.0, 3.0, 3.0], [np.nan, np.nan, 2.0]])
 def test_time_axis_is_logarithmic_with_two_labels_at_least(seconds, drawn, tmp_path):
-    plot_solve_time_against_k([1, 2, 3], seconds, tmp_path / "a.png", "t")
+    plot_solve_time_against_k([1, 2, 3], seconds, tmp_path / "a.png", "t", note="2 threads")
     axes = drawn[0].axes[0]
     assert axes.get_yscale() == "log"
+    assert axes.get_ylabel() == "Time to solve [s]"
+    assert subtitle_of(drawn[0]) == "2 threads"
     FigureCanvasAgg(drawn[0]).draw()
     low, high = axes.get_ylim()
     assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 2
@@ -225,14 +191,6 @@ def test_a_missing_value_leaves_a_gap(drawn, tmp_path):
 
 
 # Gaps.
-
-
-def legend_of(figure):
-    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-
-
-def subtitle_of(figure):
-    return next(text.get_text() for text in figure.texts if text is not figure._suptitle)
 
 
 def test_gaps_that_are_not_certain_are_named_and_not_drawn(drawn, tmp_path):

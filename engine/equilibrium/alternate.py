@@ -19,7 +19,7 @@ import numpy as np
 from ..backups.selection import default_memory_bytes
 from ..deployment import half_width_of
 from ..game import Game
-from ..policy import SubsamplePolicy, checked_local_policy, uniform_local_policy
+from ..policy import checked_local_policy, uniform_local_policy
 from ..solution import Solution
 from ..solve import Interrupted, SweepReport, solve
 from ..versions import library_versions
@@ -164,11 +164,13 @@ class _Alternation:
             game, closure.transition, tau_min=settings.tau_min, tau_scale=settings.tau_scale, greedy=settings.greedy,
             tol=settings.tol,
         )  # fmt: skip
-        self._stop_if_asked()
+        if self._should_stop():
+            raise self._interrupted()
         self._progress(f"{title}: value for {settings.n} agents")
-        half_way = self._value(pair_policy(game, settings.k, solution.global_action, answered))[0]
+        before = pair_policy(game, settings.k, solution.global_action, answered)
         policy = pair_policy(game, settings.k, solution.global_action, local.policy)
-        value, half_width, sample = self._value(policy)
+        half_way, *_ = self._valuation.value(before, self._should_stop)
+        value, half_width, sample = self._valuation.value(policy, self._should_stop)
         change, change_half_width = self._change(value, half_width, sample)
         kept = not change <= 0.0
         self._progress(f"{title}: exploitability")
@@ -232,22 +234,11 @@ class _Alternation:
         assert self._checkpoint is not None
         return self._checkpoint.with_name(f"{self._checkpoint.name}.round-{number + 1}")
 
-    def _value(self, policy: SubsamplePolicy) -> tuple[float, float, np.ndarray | None]:
-        def stop() -> bool:
-            self._stop_if_asked()
-            return False
-
-        return self._valuation.value(policy, stop)
-
     def _interrupted(self) -> Interrupted:
         number = 0 if self._state is None else len(self._state.rounds)
         files = [] if self._checkpoint is None else [self._checkpoint, *solve_checkpoints(self._checkpoint)]
         kept = f"checkpoint in {self._checkpoint}" if any(path.exists() for path in files) else "nothing kept"
         return Interrupted(f"stopped in round {number + 1}; {number} finished, {kept}")
-
-    def _stop_if_asked(self) -> None:
-        if self._should_stop():
-            raise self._interrupted()
 
     # What a round came to.
 

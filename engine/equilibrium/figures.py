@@ -28,17 +28,15 @@ from ..figure_parts import (
     subtitle,
     write_figure,
 )
+from ..figures import LOW_IN, NOISE, TALL_IN
 from .heat_maps import draw_heat_maps
 from .result import Equilibrium
 
-__all__ = ["draw_convergence", "draw_heat_maps", "draw_mode_accuracy", "draw_reward", "draw_rounds", "draw_solve_time"]
+__all__ = ["draw_convergence", "draw_heat_maps", "draw_mode_accuracy", "draw_reward", "draw_rounds"]
 
-LOW_IN, TALL_IN = 4.0, 5.8
 SECOND_INK = LINE_STYLES[0][0]
 # Two series at the same places stand so far apart.
 APART_PT = 5.0
-# Differences below this part of the largest number drawn are not magnified.
-NOISE = 1e-6
 PLAYERS = ("global agent", "local agent")
 
 
@@ -99,43 +97,6 @@ def draw_reward(
         axes.set_ylabel(label)
         plain_numbers(axes)
         add_titles(figure, title, subtitle(sample_size(n_agents, None), _note_on_bars([x for _, x in series], n_seeds)))
-        return write_figure(figure, path, svg)
-
-
-def draw_solve_time(
-    path: str | Path,
-    k: Any,
-    seconds: Any,
-    *,
-    title: str = "Time to solve against k",
-    note: str = "",
-    svg: bool = False,
-) -> list[Path]:
-    """Solve time of the global agent's part against k; logarithmic where it spans more than a decade.
-
-    Parameters
-    ----------
-    path, k, title, svg : as in `draw_reward`
-    seconds : float[n_k]   wall time; what is not positive is left out
-    note : str             subtitle, such as the machine and its threads
-
-    Returns, Raises : as in `draw_reward`
-    """
-    ks = increasing_ks(k)
-    seconds = np.array(seconds, dtype=np.float64)
-    seconds = float_array("seconds", np.where(seconds > 0.0, seconds, np.nan), ks.shape)
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, LOW_IN), layout="constrained")
-        axes = figure.subplots()
-        _draw_series(figure, axes, ks, seconds, np.zeros(ks.shape), INK, "o")
-        if _spans_a_decade(seconds):
-            set_log_y(axes, seconds)
-        else:
-            axes.set_ylim(0.0, 1.08 * float(np.nanmax(seconds)))
-            plain_numbers(axes)
-        _finish_k_axis(axes, ks, [seconds])
-        axes.set_ylabel("Time to solve the global agent's part [s]")
-        add_titles(figure, title, note)
         return write_figure(figure, path, svg)
 
 

@@ -27,8 +27,9 @@ from ..game_tables import read_game_tables, write_game_tables
 from ..solution_files import read_policy, read_solution_arrays, solution_config, write_policy, write_solution_arrays
 from ..versions import kofn_version
 from .local_learner import LocalSolution
-from .result import BOUNDS, PLAYERS, REWARDS, Equilibrium, Round
+from .result import BOUNDS, PLAYERS, Equilibrium, Round
 from .settings import AlternationSettings
+from .tagged_chain import REWARDS
 
 FORMAT = "kofn-equilibrium"
 

@@ -50,7 +50,7 @@ def draw_heat_maps(
 
     Parameters
     ----------
-    path : path      of the PNG; an SVG gets the same name with its own suffix
+    path, title, n_agents, svg : as in `engine.equilibrium.figures.draw_reward`
     panels : sequence of (k, shares, choice, mode, accuracy), as `engine.mode_tracking.mode_track` returns them
         k : int
         shares : float[T, n_sl]   of the agents in each local state
@@ -59,18 +59,8 @@ def draw_heat_maps(
         accuracy : float          share of the steps in which a_g names a most populated state
     labels : n_sl labels of the local states
     steps_per_point : int         steps from one row of `shares` to the next
-    title : str
-    n_agents : int, optional      named in the subtitle
-    svg : bool                    whether to write an SVG as well
 
-    Returns
-    -------
-    list of the paths written
-
-    Raises
-    ------
-    ValueError      arrays that do not fit, or nothing finite to draw
-    KofnFileError   a file cannot be written
+    Returns, Raises : as in `engine.equilibrium.figures.draw_reward`
     """
     if not panels:
         raise ValueError("panels: found none, expected at least one")

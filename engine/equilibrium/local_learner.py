@@ -10,9 +10,9 @@ import numpy as np
 
 from ...kernels.bellman.certificate import certified_offsets, change_range
 from ...kernels.bellman.local_agent import follow_local_agent, soften, sweep_local_agent
-from ..game import ROW_SUM_ATOL, Game
+from ..game import Game
 from ..solve import ConvergenceError
-from ..tabulation import shown
+from ..tabulation import ROW_SUM_ATOL, shown
 
 # Sweeps that follow the greedy policy between two that are certified.
 FOLLOWED = 20
@@ -80,13 +80,20 @@ def learn_local(
     value, backed_up = np.zeros((game.n_sg, game.n_sl)), np.empty((game.n_sg, game.n_sl))
     rounding = (2 * game.n_sg + 2 * game.n_sl + 8) * float(np.finfo(float).eps)
     largest = float(np.abs(game.r_l).max())
-    for _sweep in range(1, max_sweeps + 1):
+    width = math.inf
+    for n_sweeps in range(1, max_sweeps + 1):
         sweep_local_agent(value, *tables, q, backed_up)
         # The second term is the rounding of r + γ(…) itself.
         error = rounding * (largest + game.gamma * float(np.abs(value).max()))
         below, above = certified_offsets(*change_range(value, backed_up), game.gamma, error)
-        if above - below <= tol:
-            break
+        width = above - below
+        if width <= tol:
+            value = backed_up + (below + above) / 2.0
+            sweep_local_agent(value, *tables, q, backed_up)
+            policy, temperature = _policy_of(q, tau_min, tau_scale, greedy, tie=width + 2.0 * error)
+            return LocalSolution(
+                q=q, value=value, half_width=width / 2.0, policy=policy, temperature=temperature, n_sweeps=n_sweeps
+            )
         if 2.0 * error / (1.0 - game.gamma) >= tol:
             smallest = 2.0 * error / (1.0 - game.gamma)
             raise ValueError(f"tol: found {tol:.3g}, expected more than {smallest:.1g}, what rounding allows")
@@ -95,16 +102,7 @@ def learn_local(
         for _ in range(FOLLOWED):
             follow_local_agent(value, choice, *tables, backed_up)
             value, backed_up = backed_up, value
-    else:
-        raise ConvergenceError(
-            f"max_sweeps: {max_sweeps} sweeps of the local agent left a width of {above - below:.3g}"
-        )
-    value = backed_up + (below + above) / 2.0
-    sweep_local_agent(value, *tables, q, backed_up)
-    policy, temperature = _policy_of(q, tau_min, tau_scale, greedy, tie=(above - below) + 2.0 * error)
-    return LocalSolution(
-        q=q, value=value, half_width=(above - below) / 2.0, policy=policy, temperature=temperature, n_sweeps=_sweep
-    )
+    raise ConvergenceError(f"max_sweeps: {max_sweeps} sweeps of the local agent left a width of {width:.3g}")
 
 
 def _policy_of(

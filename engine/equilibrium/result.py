@@ -13,12 +13,12 @@ from ..solution import Solution
 from .closures import pair_policy
 from .local_learner import LocalSolution
 from .settings import AlternationSettings
+from .tagged_chain import REWARDS, SELFISH, TEAM
 
-REWARDS = ("selfish", "team")
 PLAYERS = ("global", "local")
 BOUNDS = ("low", "high")
 # What G-LEARN and L-LEARN maximise, by player.
-LEARNED = ("team", "selfish")
+LEARNED = (TEAM, SELFISH)
 
 CONVERGED = "converged"
 FIXED_POINT = "fixed point"

@@ -9,13 +9,14 @@ import numpy as np
 from ...kernels.lattice import lattice_size
 from ..backups.selection import TooLargeError
 from ..deployment import deploy, half_width_of, steps_until
-from ..evaluation.evaluate import build_chain, certified_value, check_evaluation, default_tol, initial_measure
+from ..evaluation.evaluate import check_evaluation, evaluate, initial_measure
 from ..game import Game
 from ..policy import SubsamplePolicy
 from ..solve import Interrupted
 from .mean_field import MOST_DRAWN_FROM, mean_field_gains
-from .result import PLAYERS, REWARDS
+from .result import PLAYERS
 from .settings import AlternationSettings
+from .tagged_chain import REWARDS
 
 # Where it is not asked for, exact work goes on for so many states.
 AUTO_STATES = 300_000
@@ -50,13 +51,15 @@ class Valuation:
         return True
 
     def value(self, policy: SubsamplePolicy, should_stop: Callable[[], bool]) -> tuple[float, float, np.ndarray | None]:
-        """Team value from the initial law, its half width, and if simulated the return of every run."""
+        """Team value from the initial law, its half width, and if simulated the return of every run; may raise Interrupted."""
         settings, game = self._settings, self._game
         if self.is_exact:
-            chain = build_chain(game, policy, settings.n, tol=None, memory_bytes=self._memory_bytes)
-            value, half_width = certified_value(chain, default_tol(chain))
-            should_stop()
-            return float((initial_measure(game, settings.n) * value).sum()), half_width, None
+            exact = evaluate(
+                game, policy, settings.n, occupancies=False, average=False, memory_bytes=self._memory_bytes,
+                should_stop=should_stop,
+            )  # fmt: skip
+            # A sum of NumPy, not a product of a BLAS: the same bits on any number of threads.
+            return float((initial_measure(game, settings.n) * exact.value).sum()), exact.half_width, None
 
         def look(done: int, total: int) -> None:
             if should_stop():

@@ -1,4 +1,4 @@
-"""The figures of a study of method "nash": reward, time and mode accuracy against k, heat maps, convergence of the pair."""
+"""The figures of a study of method "nash": reward and mode accuracy against k, heat maps, convergence of the pair."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..equilibrium.figures import draw_heat_maps, draw_mode_accuracy, draw_reward, draw_rounds, draw_solve_time
+from ..equilibrium.figures import draw_heat_maps, draw_mode_accuracy, draw_reward, draw_rounds
 from ..equilibrium.result import Equilibrium
 from ..game import Game
 from ..mode_tracking import mode_track
@@ -18,11 +18,10 @@ from .settings import game_name
 
 # Panels of the heat maps.
 N_PANELS = 4
-Times = Mapping[tuple[str, str, str, int], float]
 
 
 def draw_nash_figures(
-    result: Study, games: Sequence[Game], folder: Path, pairs: Mapping[str, Equilibrium], times: Times
+    result: Study, games: Sequence[Game], folder: Path, pairs: Mapping[str, Equilibrium]
 ) -> list[Path]:
     """Draw the figures of the two-phase experiment into a folder.
 
@@ -32,7 +31,6 @@ def draw_nash_figures(
     games : its games
     folder : path; its cells are read for the heat maps
     pairs : {game: Equilibrium}    of the first phase
-    times : {(game, actions, expectation, k): seconds}    to solve
 
     Returns
     -------
@@ -48,22 +46,12 @@ def draw_nash_figures(
             several = result.expectation.size > 1
             inner = place / expectation if several else place
             inner.mkdir(exist_ok=True)
-            paths += _draw_time(inner, name, expectation, times, several)
             for n in result.ns_of(name):
                 last = inner / f"n={n}" if len(result.ns_of(name)) > 1 else inner
                 last.mkdir(exist_ok=True)
                 paths += _draw_agents(last, result, game, expectation, n, several)
                 paths += _draw_heat_maps(last, folder, result, game, expectation, n)
     return paths
-
-
-def _draw_time(place: Path, name: str, expectation: str, times: Times, several: bool) -> list[Path]:
-    taken = {k: s for (game, _, kind, k), s in times.items() if (game, kind) == (name, expectation) and s > 0.0}
-    ks = sorted(taken)
-    if not ks:
-        return []
-    title = f"{name}: time to solve for the global agent" + (f", {expectation} expectation" if several else "")
-    return draw_solve_time(place / "solve-time.png", ks, [taken[k] for k in ks], title=title)
 
 
 def _draw_agents(place: Path, result: Study, game: Game, expectation: str, n: int, several: bool) -> list[Path]:

@@ -181,7 +181,7 @@ def run_study(
     if pairs:
         from .nash_figures import draw_nash_figures
 
-        draw_nash_figures(result, settings.games, folder, pairs, solve_times(settings, times))
+        draw_nash_figures(result, settings.games, folder, pairs)
     return result
 
 
