@@ -16,6 +16,7 @@ from .exploitability import exploitability
 from .export import export
 from .games import games
 from .inspect import inspect
+from .learn import learn
 from .nash import nash
 from .refine import refine
 from .report import report
@@ -43,5 +44,5 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for command in (games, solve, nash, evaluate, exploitability, refine, deploy, study, inspect, report, export):
+for command in (games, solve, nash, learn, evaluate, exploitability, refine, deploy, study, inspect, report, export):
     main.add_command(command)

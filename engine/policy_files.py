@@ -19,7 +19,7 @@ from .versions import kofn_version
 if TYPE_CHECKING:
     from .evaluation.refine import Refinement
 
-FORMAT = "kofn-policy"
+FORMAT, LEARNED = "kofn-policy", "kofn-learned"
 _WITH_POLICY = (FORMAT, "kofn-deployment", "kofn-evaluation", "kofn-equilibrium", "kofn-exploitability")
 
 
@@ -47,17 +47,33 @@ def write_refinement(
     write_atomically(path, fill, overwrite=overwrite)
 
 
+def format_of(path: str | Path) -> str:
+    """The format of a file with a policy; KofnFileError if it is none."""
+    with open_checked(path, SOLUTION, "kofn-cell", LEARNED, *_WITH_POLICY) as file:
+        return read_text(file, "format")
+
+
 def read_any_policy(path: str | Path) -> tuple[Game, SubsamplePolicy]:
     """The game and the policy in a solution, a cell of a study, an alternation, a deployment, an evaluation or a refined policy.
+
+    Of learned tables it is that of the first run, whose agents see as many as learned.
 
     Raises
     ------
     KofnFileError
+    ValueError    learned tables that are no policy of samples of states
     """
-    with open_checked(path, SOLUTION, "kofn-cell", *_WITH_POLICY) as file:
-        if read_text(file, "format") in _WITH_POLICY:
+    with open_checked(path, SOLUTION, "kofn-cell", LEARNED, *_WITH_POLICY) as file:
+        kind = read_text(file, "format")
+        if kind in _WITH_POLICY:
             game, policy = read_game_tables(file["game"]), read_policy(file["policy"])
             policy.check_fits(game)
             return game, policy
+    if kind == LEARNED:
+        from .learning.files import read_learned
+        from .learning.policy import learned_policy
+
+        learned = read_learned(path)
+        return learned.game, learned_policy(learned)
     solution = read_any_solution(path)
     return solution.game, solution.policy

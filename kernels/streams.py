@@ -29,6 +29,7 @@ STREAM_WORDS = 8
 PURPOSE_INITIAL = 0
 PURPOSE_ROLLOUT = 1
 PURPOSE_EMPIRICAL = 2
+PURPOSE_LEARNING = 3
 # From here on purposes are for users' own kernels.
 PURPOSE_USER = 128
 
