@@ -44,6 +44,18 @@ _PUBLIC = {
     "Exploitability": "equilibrium.exploitability",
     "deploy": "deployment",
     "Deployment": "deployment",
+    "Field": "coupling",
+    "Neighbourhood": "coupling",
+    "learn": "learning.learn",
+    "LearningSettings": "learning.settings",
+    "Learned": "learning.result",
+    "read_learned": "learning.files",
+    "write_learned": "learning.files",
+    "learned_policy": "learning.policy",
+    "play": "learning.policy",
+    "measure": "learning.measure",
+    "mean_field_fixed_point": "learning.fixed_point",
+    "simulate_heat_bath": "learning.ising",
     "count_sensitivity": "sensitivity",
     "CountSensitivity": "sensitivity",
     "study": "study.run",
@@ -59,6 +71,7 @@ _PUBLIC = {
 __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
+    from .engine.coupling import Field, Neighbourhood
     from .engine.deployment import Deployment, deploy
     from .engine.equilibrium.alternate import alternate
     from .engine.equilibrium.exploitability import Exploitability, exploitability
@@ -73,6 +86,14 @@ if TYPE_CHECKING:
     from .engine.export import export_file
     from .engine.game import Game, Labels
     from .engine.game_files import list_games, load_game
+    from .engine.learning.files import read_learned, write_learned
+    from .engine.learning.fixed_point import mean_field_fixed_point
+    from .engine.learning.ising import simulate_heat_bath
+    from .engine.learning.learn import learn
+    from .engine.learning.measure import measure
+    from .engine.learning.policy import learned_policy, play
+    from .engine.learning.result import Learned
+    from .engine.learning.settings import LearningSettings
     from .engine.policy import SubsamplePolicy, uniform_local_policy
     from .engine.report.page import write_report
     from .engine.sensitivity import CountSensitivity, count_sensitivity

@@ -4,6 +4,7 @@ A program, since numba reads NUMBA_DISABLE_JIT when it is imported: `NUMBA_DISAB
 names of the kernels that were checked. A kernel that writes to an input raises "assignment destination is read-only".
 """
 
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -97,6 +98,29 @@ def use_every_kernel():
     kofn.refine(game, solution.policy, 6, max_rounds=1)
     # So many agents that their draws need rejection.
     kofn.deploy(game, solution.policy, 100_000, steps=3)
+    learn_in_every_way(game)
+
+
+def learn_in_every_way(game):
+    """Learning by every method, in both orders, on fields of states and of actions and on graphs; a heat bath."""
+    import kofn
+
+    common = {"n": 5, "steps": 6, "runs": 2}
+    for options in (
+        {"sees": "states", "bins": 3, "tables": "own", "alpha_power": 0.5, "replay": 3, "target_every": 2},
+        {"sees": "actions", "bins": 3, "temperature": 0.5, "inner": 2, "target_tau": 0.5, "reward": "team"},
+        {"sees": "actions", "method": "mfac", "temperature": 0.5, "replay": 4},
+        {"method": "iq", "alpha_power": 0.5},
+    ):
+        kofn.learn(game, kofn.LearningSettings(**common | options))
+    spins = kofn.load_game("ising", agents=9)
+    own = {"n": 9, "steps": 3, "runs": 2, "tables": "own", "temperature": 1.0}
+    for options in ({}, {"tables": "shared"}, {"temperature": 0.0, "epsilon": (0.1, 0.1)}):
+        kofn.learn(spins, kofn.LearningSettings(order="sequential", **own | options))
+        kofn.learn(spins, kofn.LearningSettings(inner=2, **own | options))
+    patient = dataclasses.replace(spins, gamma=0.5)
+    kofn.learn(patient, kofn.LearningSettings(order="sequential", **own))
+    kofn.simulate_heat_bath(3, [1.0], sweeps=4, runs=2, seed=0)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ N_SG, N_AG, N_SL, N_AL = 2, 2, 2, 3
 def lens_of(of_actions, weights, edges, neutral=0):
     padded = np.full((len(edges), max(map(len, edges), default=0)), np.inf)
     for row, reached in zip(padded, edges, strict=True):
-        row[: len(reached)] = reached
+        # A little low, as `Lens` wants them.
+        row[: len(reached)] = np.array(reached) - 1e-12
     n_values = np.array([len(reached) + 1 for reached in edges], np.int64)
     weights = np.array(weights, float).reshape(len(edges), N_AL if of_actions else N_SL)
     return Lens(int(of_actions), weights, padded, n_values, neutral)

@@ -146,7 +146,9 @@ def contents(path: Path) -> dict[str, Any]:
             return
         if isinstance(item, h5py.Dataset):
             array = item[...]
-            found[name] = (array.dtype.str, array.shape, array.tobytes())
+            # Texts of variable length come as objects, whose bytes are addresses.
+            values = array.tolist() if array.dtype.hasobject else array.tobytes()
+            found[name] = (array.dtype.str, array.shape, values)
         for key, value in item.attrs.items():
             if key not in TIMING | _BOOKKEEPING:
                 found[f"{name}@{key}"] = np.asarray(value).tobytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+import numba
 import numpy as np
 
 from ...kernels.learning.parts import Population, Records, Rule
@@ -12,12 +13,15 @@ from ...kernels.learning.sequential import NOTHING_PENDING, Learner, Play, Socie
 from ...kernels.learning.synchronous import draw_learners, learn_synchronous, observe_start
 from ...kernels.learning.two_actions import advance_two_actions, suits_two_actions
 from ...kernels.streams import checked_seed
+from ..evaluation.population_laws import in_threads
 from ..game import Game
 from ..tabulation import Space, shown
 from .settings import LEARN, UNIFORM, LearningSettings
 from .views import Views, views_of
 
 NO_TABLES = (0, 0, 0)
+# The runs of one thread go in so many parts, so that threads end at about the same time.
+PARTS_PER_THREAD = 4
 # Links of a graph that is written out for sequential play.
 MAX_LINKS = 50_000_000
 
@@ -124,12 +128,21 @@ class SynchronousLearners:
             getattr(self._records, name)[...] = curve
 
     def advance(self, first: int, n_steps: int) -> None:
-        """Make steps first … first + n_steps − 1."""
-        views = self.views
-        learn_synchronous(
-            views.scene, views.env_lens, views.env_graph, views.lens, views.graph, self._rule, self._population,
-            self._seed, first, n_steps, self._records,
-        )  # fmt: skip
+        """Make steps first … first + n_steps − 1; the runs are shared out among as many threads as kernels may use."""
+        views, runs = self.views, self._population.run.size
+        n_parts = min(runs, PARTS_PER_THREAD * numba.get_num_threads())
+        ends = np.linspace(0, runs, n_parts + 1).astype(np.int64)
+
+        def advance(part: int) -> None:
+            rows = slice(ends[part], ends[part + 1])
+            records = Records(self._records.every, *(curve[rows] for curve in self._records[1:]))
+            population = Population(*(array[rows] for array in self._population))
+            learn_synchronous(
+                views.scene, views.env_lens, views.env_graph, views.lens, views.graph, self._rule, population,
+                self._seed, first, n_steps, records,
+            )  # fmt: skip
+
+        in_threads(advance, n_parts)
 
 
 def _rule_of(game: Game, settings: LearningSettings, learning: bool) -> Rule:

@@ -9,9 +9,6 @@ import numpy as np
 from ..compilation import kernel
 from .parts import EVERYONE, NEIGHBOURS, OTHERS
 
-# An edge counts as reached by a total that rounding left this much short of it.
-_TOLERANCE = 1e-9
-
 
 class FieldScratch(NamedTuple):
     """Work space of one thread, for one lens."""
@@ -41,7 +38,7 @@ def count_values(lens):
 def value_of_totals(lens, totals, n_seen):
     """Field value of summed weights: per feature the number of edges that the mean reaches, the first most significant.
 
-    A total reaches an edge from edge·m − 1e-9·max(1, |edge·m|) on, with m = `n_seen`.
+    A total reaches an edge from edge·m on, with m = `n_seen`: edges that a mean may meet exactly are given a little low.
 
     Parameters
     ----------
@@ -60,8 +57,7 @@ def value_of_totals(lens, totals, n_seen):
         low, high = np.int64(0), lens.n_values[d] - 1
         while low < high:
             middle = (low + high) >> 1
-            due = lens.edges[d, middle] * n_seen
-            if totals[d] >= due - _TOLERANCE * max(1.0, abs(due)):
+            if totals[d] >= lens.edges[d, middle] * n_seen:
                 low = middle + 1
             else:
                 high = middle

@@ -32,7 +32,7 @@ class Lens(NamedTuple):
 
     of_actions: int  # 1: of actions, 0: of states
     weights: np.ndarray  # float64[D, n_x]
-    edges: np.ndarray  # float64[D, E], increasing, padded with inf
+    edges: np.ndarray  # float64[D, E], increasing, padded with inf; lowered by what rounding may take from a mean
     n_values: np.ndarray  # int64[D], one more than the edges of a feature
     neutral: int  # the value where there is nobody to see
 

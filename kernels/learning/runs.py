@@ -54,7 +54,7 @@ def take_up_run(population, i):
 
     Parameters
     ----------
-    population : Population
+    population : Population   changed through them
     i : int64
 
     Returns

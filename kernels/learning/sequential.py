@@ -286,7 +286,7 @@ def take_up(play, row):
 
     Parameters
     ----------
-    play : Play
+    play : Play   updated through it
     row : int64
 
     Returns

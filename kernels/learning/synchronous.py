@@ -15,7 +15,6 @@ A draw with one outcome is not made. The global agent learns from its own last t
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ..compilation import kernel
 from ..draws import draw_categorical
@@ -214,7 +213,7 @@ def _learn_run(reward, i, scene, sight, rule, population, seed, first_step, n_st
 
 @kernel
 def _check_steps(population, first_step, n_steps, records):
-    """Refuse what would fail inside the parallel loop, where an error ends the iteration without a word."""
+    """Refuse run numbers, steps and records out of range."""
     for i in range(population.run.shape[0]):
         if not 0 <= population.run[i] < 2**32:
             raise ValueError("run: found one out of range, expected 0 to 2**32 - 1")
@@ -225,12 +224,13 @@ def _check_steps(population, first_step, n_steps, records):
         raise ValueError("records: found too few points, expected one for every `every` steps, or none")
 
 
-@kernel(parallel=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def learn_synchronous(scene, env_lens, env_graph, lens, graph, rule, population, seed, first_step, n_steps, records):
     """Let n agents and one global agent play and learn in rounds, in every run of a population.
 
-    Parallel over runs; within a run agents act and learn in order, in one thread. Stopping after any step and going
-    on changes no bit, nor does the number of threads.
+    Within a run agents act and learn in order. One thread, which lets the interpreter's lock go, so that other threads can
+    advance other rows of the same arrays: a parallel loop here would take twice as long to compile, and be no faster.
+    Stopping after any step and going on changes no bit.
 
     Parameters
     ----------
@@ -246,8 +246,6 @@ def learn_synchronous(scene, env_lens, env_graph, lens, graph, rule, population,
     records : Records         changed at the points of these steps
     """
     _check_steps(population, first_step, n_steps, records)
-    for item in prange(population.run.shape[0]):
-        i = np.int64(item)
-        # Inside: a parallel loop takes no nested tuples from outside.
-        sight = Sight(env_lens, env_graph, lens, graph)
+    sight = Sight(env_lens, env_graph, lens, graph)
+    for i in range(population.run.shape[0]):
         _learn_run(None, i, scene, sight, rule, population, seed, first_step, n_steps, records)
