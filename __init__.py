@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 # Public name -> module of the engine that defines it.
 _PUBLIC = {
@@ -64,6 +64,11 @@ _PUBLIC = {
     "load_study": "study.settings",
     "run_study": "study.run",
     "read_study": "study.files",
+    "LearningStudySettings": "study.learning_settings",
+    "load_learning_study": "study.learning_settings",
+    "run_learning_study": "study.learning",
+    "LearningStudy": "study.learning_results",
+    "read_learning_study": "study.learning_files",
     "write_report": "report.page",
     "export_file": "export",
 }
@@ -101,6 +106,10 @@ if TYPE_CHECKING:
     from .engine.solution_files import read_solution, write_solution
     from .engine.solve import ConvergenceError, solve
     from .engine.study.files import read_study
+    from .engine.study.learning import run_learning_study
+    from .engine.study.learning_files import read_learning_study
+    from .engine.study.learning_results import LearningStudy
+    from .engine.study.learning_settings import LearningStudySettings, load_learning_study
     from .engine.study.results import Study
     from .engine.study.run import run_study, study
     from .engine.study.settings import StudySettings, load_study

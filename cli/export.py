@@ -15,8 +15,9 @@ from .signals import end_on_signals
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @options.output_option("File to write; its suffix .csv or .nc decides what.")
 @click.option(
-    "--what", type=click.Choice(["cells", "runs", "states", "rounds"]), default=None,
-    help="Rows of a CSV table.  [default: cells of a study, states of a solution, runs of a deployment, rounds of an alternation]",
+    "--what", type=click.Choice(["cells", "runs", "states", "rounds", "curves"]), default=None,
+    help="Rows of a CSV table; curves are those of learning.  [default: cells of a study, states of a solution, runs of a "
+    "deployment or of learned tables, rounds of an alternation]",
 )  # fmt: skip
 @options.force
 def export(path, output, what, force):

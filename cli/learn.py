@@ -23,7 +23,7 @@ from .signals import stop_on_signals
 @options.output_file
 @click.option(
     "--figure", type=options.OutputPath(dir_okay=False, path_type=Path), default=None,
-    help="PNG of the learning curve, with 95 % bands over runs.",
+    help="PNG of the learning curve with 95 % bands over runs, or of what --measure finds.",
 )  # fmt: skip
 @click.option(
     "--measure", type=options.WholeNumber(1, 1000), default=None, metavar="POINTS",
@@ -115,14 +115,23 @@ def learn(
     for leftover in (checkpoint, Path(f"{checkpoint}.partial")):
         leftover.unlink(missing_ok=True)
     if figure is not None:
-        from ..engine.learning.figures import draw_learning_curve
-
-        draw_learning_curve(figure, learned)
+        _draw(figure, learned)
     if as_json:
         say_json(learned.summary())
     else:
         say_learned(learned)
         say(f"written     {output}")
+
+
+def _draw(figure, learned):
+    if learned.measured is not None:
+        from ..engine.learning.measured_figures import draw_measured
+
+        draw_measured(figure, learned)
+        return
+    from ..engine.learning.figures import draw_learning_curve
+
+    draw_learning_curve(figure, learned)
 
 
 def say_learned(learned):

@@ -1,4 +1,4 @@
-"""kofn report: a study as one HTML page."""
+"""kofn report: a study, or learned tables, as one HTML page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .signals import end_on_signals
 @options.output_option("HTML file to write.")
 @options.force
 def report(folder, output, force):
-    """Write the study in the folder DIR as one self-contained HTML page.
+    """Write the study in the folder DIR as one self-contained HTML page; DIR may be a file of learned tables.
 
     Settings, games, whether k matters, figures, tables, machine. No script, no network; light and dark; to be mailed.
 
@@ -28,7 +28,7 @@ def report(folder, output, force):
     from ..engine.files import check_writable
     from ..engine.report.page import write_report
 
-    options.check_is_no_input(output, folder / "study.h5", folder / "timings.h5")
+    options.check_is_no_input(output, folder, *(folder / name for name in ("study.h5", "timings.h5", "learning.h5")))
     check_writable(output, overwrite=force)
     with end_on_signals():
         size = write_report(folder, output, overwrite=force)

@@ -1,8 +1,7 @@
-"""kofn study: solve for every k of a grid, evaluate and deploy on every n, compare."""
+"""kofn study: solve for every k of a grid, evaluate and deploy on every n, compare; or let agents learn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ import click
 
 from . import options
 from .errors import KofnCommand, say
+from .learning_options import NAMES as LEARNING
+from .learning_options import OTHERS as LEARNING_OPTIONS
 from .nash_options import NAMES as NASH
 from .nash_options import with_nash_options
 from .progress import ProgressLine, readable_seconds
@@ -23,6 +24,8 @@ _NS = options.NumberList("n,n:n", 1, 2**30)
 _KS = options.NumberList("k,k:k", 1, 10**9, word="n")
 _SEEDS = options.NumberList("seed,seed:seed", 0, 2**64 - 1)
 _CLASSES = options.Words(("joint", "shared", "histogram", "fixed"))
+_LEARNED = ("mfq", "mfac", "iq")
+_METHODS = options.Words(("solve", "nash", *_LEARNED))
 _EXPECTATIONS = options.Words(("exact", "sampled", "rounded"))
 # Flags that are settings of a study: no default here, for a study file may give one.
 _SETTINGS = (
@@ -31,19 +34,18 @@ _SETTINGS = (
     click.option("--actions", type=_CLASSES, default=None, help="What the k agents may do together.  [default: joint]"),
     options.local_policy,
     click.option(
-        "--method", type=click.Choice(["solve", "nash"]), default=None,
-        help="nash: first alternate best responses at the largest k, then every k answers that local policy.  [default: solve]",
+        "--method", type=_METHODS, default=None,
+        help="nash: first alternate best responses at the largest k, then every k answers that local policy; mfq, mfac, iq: agents "
+        "learn from samples, for every n and temperature.  [default: solve]",
     ),
     click.option("--expectation", type=_EXPECTATIONS, default=None, help="How E[V(c')] is computed.  [default: exact]"),
-    click.option(
-        "--samples", type=options.WholeNumber(1, 10**6), default=None, help="Draws for each item, if sampled.  [default: 10]"
-    ),
-    click.option("--tol", type=options.PositiveNumber(), default=None, help="Certified width, in reward.  [default: 1e-06]"),
+    options.optional_samples,
+    options.optional_tol,
     click.option(
         "--simulate/--no-simulate", default=None, help="Simulate each policy with every n.  [default: simulate]"
     ),
-    click.option("--steps", type=options.WholeNumber(1), default=None, help="Steps of each run.  [default: 200]"),
-    click.option("--runs", type=options.WholeNumber(1), default=None, help="Runs for each policy and seed.  [default: 20]"),
+    click.option("--steps", type=options.WholeNumber(1), default=None, help="Steps of each run.  [default: 200; to learn, none]"),
+    click.option("--runs", type=options.WholeNumber(1), default=None, help="Runs of each cell and seed.  [default: 20]"),
     click.option(
         "--level", type=click.Choice(["counts", "agents"]), default=None, help="Simulator.  [default: counts]"
     ),
@@ -56,28 +58,34 @@ _SETTINGS = (
         "--refine/--no-refine", default=None, help="Refine every policy for its n.  [default: no-refine]"
     ),
 )  # fmt: skip
-
-
-def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_SETTINGS):
-        command = option(command)
-    return command
+_LEARNING = (
+    click.option(
+        "--temperature", type=options.RealList(), default=None,
+        help="To learn: T of the Boltzmann law exp(Q/T), such as 0.7:1.8:0.1; 0 is greedy.  [default: 0]",
+    ),
+    *LEARNING_OPTIONS,
+    options.constants,
+    click.option("--keep-tables", is_flag=True, help="Keep the tables of all agents, also where they are over 64 MB a cell."),
+)  # fmt: skip
+# What only some methods take.
+_FOR_LEARNING = ("temperature", "constants", "keep_tables", *LEARNING)
+_NOT_FOR_LEARNING = (
+    "k", "actions", "local_policy", "expectation", "samples", "tol", "simulate", "level", "exact", "refine", *NASH, "config",
+    "jobs",
+)  # fmt: skip
 
 
 @click.command(cls=KofnCommand)
 @click.argument("games", nargs=-1, required=True)
-@_with_settings
+@options.with_options(_SETTINGS)
 @with_nash_options
-@click.option(
-    "-o", "--output", type=options.OutputPath(file_okay=False, path_type=Path), default=None, help="Folder to write."
-)
+@options.with_options(_LEARNING)
+@options.output_option("Folder to write.", folder=True, required=False)
 @click.option("--dry-run", is_flag=True, help="Print the cells with their sizes, memory and time; run nothing.")
 @click.option(
     "--jobs", type=options.WholeNumber(1, 4096), default=None, help="Processes.  [default: one for each core]"
 )
-@click.option(
-    "--scheduler", metavar="tcp://HOST:PORT", default=None, help="Run the cells on the workers of a Dask scheduler."
-)
+@options.scheduler_option("Run the cells on the workers of a Dask scheduler.")
 @options.memory
 @options.force
 @options.quiet
@@ -86,13 +94,15 @@ def study(games, output, dry_run, jobs, scheduler, memory, force, quiet, **given
 
     Games, n, k, actions, expectations and seeds may be lists: every combination is a cell. Instead of GAMES, one TOML file can
     hold all settings; options given here go before it. Started again a study takes over what is finished and continues
-    the rest. --force redoes everything.
+    the rest. --force redoes everything. With --method mfq, mfac or iq, or a list of these, agents learn in GAMES instead: a cell
+    is a method, an n and a temperature.
 
     \b
     Example:
         kofn study formation -n 14 -k 2:14 -o formation-study
         kofn study robots -n 1000 -k 1:30 --local-policy uniform -o robots-study
         kofn study irrigation-scaling --dry-run
+        kofn study ising --method mfq --order sequential --tables own --temperature 0.7:1.8:0.1 --steps 500 -o ising-study
     """
     import time
 
@@ -103,7 +113,21 @@ def study(games, output, dry_run, jobs, scheduler, memory, force, quiet, **given
     if scheduler is not None and jobs is not None:
         raise click.UsageError("--jobs and --scheduler exclude each other")
     config = given.pop("config")
-    settings: StudySettings = _settings(games, {name: x for name, x in given.items() if x is not None}, config)
+    if not given["keep_tables"]:
+        given["keep_tables"] = None
+    changes = {name: x for name, x in given.items() if x is not None and (name != "constants" or x)}
+    document, where = _document(games)
+    if _is_learning(changes, document):
+        from .study_learning import study_learning
+
+        _refuse(changes | {"config": config, "jobs": jobs}, _NOT_FOR_LEARNING, "--method solve or nash")
+        study_learning(
+            games, changes, document, where, output=output, dry_run=dry_run, scheduler=scheduler, memory=memory, force=force,
+            quiet=quiet,
+        )  # fmt: skip
+        return
+    _refuse(changes, _FOR_LEARNING, "--method mfq, mfac or iq")
+    settings: StudySettings = _settings(games, changes, config)
     if dry_run:
         from ..engine.study.pairs import with_finished_pairs
         from ..engine.study.run import count_finished, processes
@@ -133,6 +157,38 @@ def study(games, output, dry_run, jobs, scheduler, memory, force, quiet, **given
         finally:
             shown.close()
     _report(result, settings, output)
+
+
+def _document(games: tuple[str, ...]) -> tuple[dict[str, Any] | None, str]:
+    """The study file that stands in the place of games, if it is one, and its path."""
+    from ..engine.study.settings import find_study_file, read_study_file
+
+    path = find_study_file(games[0]) if len(games) == 1 else None
+    return (None, "") if path is None else (read_study_file(path), str(path))
+
+
+def _is_learning(changes: dict[str, Any], document: dict[str, Any] | None) -> bool:
+    """Whether agents learn; what is asked for here goes before what the file says."""
+    from ..engine.study.learning_settings import is_learning
+
+    methods = changes.get("method", (document or {}).get("method", "solve"))
+    if "method" in changes and len(methods) > 1 and set(methods) - set(_LEARNED):
+        raise click.UsageError(
+            f"--method {','.join(methods)}: expected solve or nash alone, or some of {', '.join(_LEARNED)}"
+        )
+    if is_learning(methods):
+        return True
+    if "method" in changes:
+        (changes["method"],) = methods
+    return False
+
+
+def _refuse(changes: dict[str, Any], names: tuple[str, ...], expected: str) -> None:
+    """Refuse options that the method does not take."""
+    for name in names:
+        if changes.get(name) is not None:
+            option = {"k": "-k", "constants": "--set"}.get(name, f"--{name.replace('_', '-')}")
+            raise click.UsageError(f"{option} is for {expected}")
 
 
 def _settings(games: tuple[str, ...], changes: dict[str, Any], config: Path | None) -> StudySettings:

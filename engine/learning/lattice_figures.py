@@ -164,6 +164,8 @@ def draw_lattices(
         figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
         panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
         for axes in panels:
+            axes.set_xticks([])
+            axes.set_yticks([])
             axes.set_axis_off()
         for axes, lattice, temperature in zip(panels, found, temperatures):
             axes.imshow(lattice, cmap=ListedColormap(SPIN_COLOURS), vmin=0, vmax=1, interpolation="nearest")

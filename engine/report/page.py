@@ -59,11 +59,11 @@ _GLOSSARY = (
 
 
 def write_report(folder: str | Path, output: str | Path, *, overwrite: bool = False) -> int:
-    """Write the report of a study; the number of bytes. The same study makes the same bytes.
+    """Write the report of a study or of learned tables; the number of bytes. The same input makes the same bytes.
 
     Parameters
     ----------
-    folder : path of the study's folder, with study.h5 and, if there, timings.h5
+    folder : path of the study's folder, with study.h5 and, if there, timings.h5, or with learning.h5; or of a file of learning
     output : path of the HTML file
     overwrite : bool
 
@@ -71,7 +71,11 @@ def write_report(folder: str | Path, output: str | Path, *, overwrite: bool = Fa
     ------
     KofnFileError
     """
-    page = report_html(read_report_data(folder)).encode()
+    from .learning import learning_report_html, learning_source
+
+    learning = learning_source(folder)
+    text = report_html(read_report_data(folder)) if learning is None else learning_report_html(learning)
+    page = text.encode()
     write_bytes_atomically(output, page, overwrite=overwrite)
     return len(page)
 
@@ -90,6 +94,11 @@ def report_html(data: ReportData) -> str:
         _machine(data),
         _footer(data),
     ]
+    return page_html(title, sections)
+
+
+def page_html(title: str, sections: Sequence[str]) -> str:
+    """A page of some sections; empty ones are left out."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -158,6 +167,9 @@ def _card(game: str, actions: str, summary: Mapping[str, Any]) -> str:
     share, blind = summary.get("share_of_global_states"), summary.get("blind_gap")
     if _is_number(share):
         facts.append(("Best action varies in", f"{100 * share:.3g} % of the global states"))
+    within = summary.get("varies_within_field")
+    if _is_number(within):
+        facts.append(("Within one field value in", f"{100 * within:.3g} % of its pairs with a global state"))
     if _is_number(blind):
         facts.append(("Never looking costs", f"{number(blind)} reward at k = {summary.get('k', '?')}"))
     items = "".join(f"<dt>{prose(name)}</dt><dd>{prose(text)}</dd>" for name, text in facts)
@@ -272,13 +284,13 @@ def _settings(data: ReportData) -> str:
     names += [name for name in sorted(data.config) if name not in _SETTINGS]
     names = [name for name in names if name != "notes" and data.config[name] not in (None, [], {}, "")]
     items = "".join(
-        f"<dt>{prose(_SETTINGS.get(name, name.replace('_', ' ')))}</dt><dd>{prose(_plain(data.config[name]))}</dd>"
+        f"<dt>{prose(_SETTINGS.get(name, name.replace('_', ' ')))}</dt><dd>{prose(plain(data.config[name]))}</dd>"
         for name in names
     )
     return f'<section aria-labelledby="settings"><h2 id="settings">What was run</h2><dl>{items}</dl></section>'
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """A setting as text: lists and mappings without brackets, the rest as in JSON."""
     if isinstance(value, str):
         return value
@@ -287,7 +299,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(x, (str, int, float)) for x in value):
         return ", ".join(map(str, value))
     if isinstance(value, dict):
-        return "; ".join(f"{key}: {_plain(entry)}" for key, entry in value.items())
+        return "; ".join(f"{key}: {plain(entry)}" for key, entry in value.items())
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 

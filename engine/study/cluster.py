@@ -25,7 +25,7 @@ from ..files import reason_of, write_bytes_atomically
 from ..solve import Interrupted
 from ..tabulation import shown
 from ..versions import library_versions
-from .cells import Cell, run_cell
+from .cells import run_cell
 
 CONNECT_S = 5.0
 POLL_S = 0.2
@@ -135,19 +135,21 @@ class Cluster:
 
     def run_cells(
         self,
-        cells: Sequence[Cell],
+        cells: Sequence[Any],
         paths: Sequence[Path],
         should_stop: Callable[[], bool],
         on_wait: Callable[[str], None] | None = None,
+        run: Callable[[Path, Any, Callable[[], bool]], None] = run_cell,
     ) -> Iterator[int]:
         """Run cells in their order and give the position of each when its file is written.
 
         Parameters
         ----------
-        cells : of Cell
+        cells : of Cell, or of what `run` takes; with a name each
         paths : where the coordinator writes them
         should_stop : asked a few times per second
         on_wait : function of a text, called once if there is no worker
+        run : function of (path, cell, should_stop) that writes the file of a cell
 
         Raises
         ------
@@ -177,6 +179,7 @@ class Cluster:
                         compute_cell,
                         cells[position],
                         expected,
+                        run,
                         key=f"{cells[position].name}-{time.time_ns()}",
                         pure=False,
                         retries=0,
@@ -203,7 +206,7 @@ class Cluster:
                 with contextlib.suppress(Exception):
                     future.cancel()
 
-    def _result(self, future: Any, cell: Cell) -> bytes | None:
+    def _result(self, future: Any, cell: Any) -> bytes | None:
         """The file of a cell; None if its worker was told to leave in the middle of it."""
         from distributed import KilledWorker
 
@@ -232,13 +235,16 @@ class Cluster:
             self._client.close(timeout=CLOSE_S)
 
 
-def compute_cell(cell: Cell, expected: dict[str, str]) -> bytes:
+def compute_cell(
+    cell: Any, expected: dict[str, str], run: Callable[[Path, Any, Callable[[], bool]], None] = run_cell
+) -> bytes:
     """Run a cell in a worker and give its file. Done again from the start it gives the same bits.
 
     Parameters
     ----------
-    cell : Cell
+    cell : Cell, or what `run` takes
     expected : dict    versions that the coordinator has; others could give other bits
+    run : function that writes its file
     """
     import numba
 
@@ -252,7 +258,7 @@ def compute_cell(cell: Cell, expected: dict[str, str]) -> bytes:
     with _one_at_a_time, tempfile.TemporaryDirectory(prefix="kofn-") as folder:
         numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
         path = Path(folder) / f"{cell.name}.h5"
-        run_cell(path, cell, should_stop)
+        run(path, cell, should_stop)
         return path.read_bytes()
 
 

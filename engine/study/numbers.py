@@ -1,9 +1,10 @@
-"""Lists of whole numbers as people write them: 8, 1:20, 2:14:4, or 1:5,10,n. Imports nothing heavy."""
+"""Lists of numbers as people write them: 8, 1:20, 2:14:4, 1:5,10,n, or 0.7:1.8:0.1. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 MAX_NUMBERS = 10_000
@@ -83,3 +84,54 @@ def _shortened(value: Any) -> str:
         # Python does not print whole numbers of many thousand digits.
         text = "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def reals_of(name: str, value: Any, lowest: float = 0.0) -> tuple[float, ...]:
+    """The real numbers that a value lists, in increasing order; steps of a range are decimal, so that 0.7:1.8:0.1 holds 0.8.
+
+    Parameters
+    ----------
+    name : str           of the field, for messages
+    value : number, str such as "0.5,0.7:1.8:0.1" (ranges include both ends), or a sequence of these
+    lowest : float
+
+    Raises
+    ------
+    ValueError    one line: not such a list, a number out of range, a number given twice
+    """
+    parts = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    found: list[float] = []
+    for part in parts:
+        pieces = part.split(",") if isinstance(part, str) else [part]
+        for piece in pieces:
+            found += _reals(name, piece)
+        if len(found) > MAX_NUMBERS:
+            raise ValueError(f"{name}: found more than {MAX_NUMBERS} numbers, expected at most as many")
+    # Without the sign of a negative zero.
+    found = sorted(number + 0.0 for number in found)
+    for i, number in enumerate(found):
+        if number < lowest:
+            raise ValueError(f"{name}: found {number:g}, expected at least {lowest:g}")
+        if i and number == found[i - 1]:
+            raise ValueError(f"{name}: found {number:g} twice, expected each once")
+    if not found:
+        raise ValueError(f"{name}: found none, expected at least one")
+    return tuple(found)
+
+
+def _reals(name: str, piece: Any) -> list[float]:
+    texts = piece.split(":") if isinstance(piece, str) else [str(piece)]
+    try:
+        numbers = [Decimal(text.strip()) for text in texts]
+    except InvalidOperation:
+        numbers = []
+    if len(numbers) not in (1, 3) or not all(x.is_finite() and abs(x) < 10**15 for x in numbers) or piece is True:
+        raise ValueError(f"{name}: found {_shortened(piece)}, expected numbers such as 0.5, or FIRST:LAST:STEP")
+    if len(numbers) == 1:
+        return [float(numbers[0])]
+    first, last, step = numbers
+    if last < first or step <= 0 or (last - first) / step >= MAX_NUMBERS:
+        raise ValueError(
+            f"{name}: found {_shortened(piece)}, expected a range FIRST:LAST:STEP that grows, at most {MAX_NUMBERS} numbers"
+        )
+    return [float(first + i * step) for i in range(int((last - first) / step) + 1)]

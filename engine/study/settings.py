@@ -23,6 +23,7 @@ from ..equilibrium.settings import AlternationSettings
 from ..files import reason_of
 from ..game import Game, positive_integer
 from ..game_files import list_games, load_game
+from ..learning.settings import METHODS as LEARNING_METHODS
 from ..policy import UNIFORM, checked_local_policy, load_local_policy, uniform_local_policy
 from ..tabulation import shown
 from .numbers import numbers_of
@@ -34,6 +35,10 @@ NASH_FIELDS = tuple(
     for f in dataclasses.fields(AlternationSettings)
     if f.name not in ("k", "n", "expectation", "samples", "tol", "seed")
 )
+# The keys of a study file whose method is one of learning.
+LEARNING_KEYS = (
+    "games", "method", "n", "temperature", "learning", "constants", "steps", "runs", "seed", "keep_tables",
+)  # fmt: skip
 MAX_K = 10**9
 MAX_SEED = 2**64 - 1
 LARGEST_STUDY_FILE = 10**6
@@ -254,10 +259,13 @@ def read_study_file(path: str | Path) -> dict[str, Any] | None:
         return None
     if "games" not in document and ("k" not in document or "global" in document):
         return None
+    methods = document.get("method")
+    learning = any(x in LEARNING_METHODS for x in (methods if isinstance(methods, list) else [methods]))
+    known = LEARNING_KEYS if learning else SETTINGS
     for key in document:
-        if key not in SETTINGS:
+        if key not in known:
             plain = key if re.fullmatch(r"[\w-]{1,60}", key) else shown(key)
-            raise ValueError(f"{path}: {plain}: unknown, expected one of {', '.join(SETTINGS)}")
+            raise ValueError(f"{path}: {plain}: unknown, expected one of {', '.join(known)}")
     if "games" not in document:
         raise ValueError(f"{path}: games: missing, expected at least one")
     games = document["games"]
@@ -287,6 +295,11 @@ def load_study(path: str | Path, **changes: Any) -> StudySettings:
 
 def settings_from(document: Mapping[str, Any], *, where: str, **changes: Any) -> StudySettings:
     """Settings from what `read_study_file` found; errors name the file unless a change is at fault."""
+    for key in document:
+        if key not in SETTINGS:
+            raise ValueError(
+                f"{where}: {key}: found it in a study of {' or '.join(METHODS)}, expected one of {', '.join(SETTINGS)}"
+            )
     if "k" not in document and "k" not in changes:
         raise ValueError(f"{where}: k: missing, expected sample sizes")
     try:

@@ -1,0 +1,70 @@
+"""What learned policies are worth over learning time, as a figure: the gap to the optimum, and what best responses gain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..figure_parts import INK, LINE_STYLES, WIDTH_IN, add_titles, our_style, sample_size, subtitle, write_figure
+from .result import Learned
+
+HIGH_IN = 5.2
+
+
+def draw_measured(path: str | Path, learned: Learned, *, svg: bool = False) -> list[Path]:
+    """Two panels over the steps of learning: V*_n − V of every run, and the gains of best responses; means as thick lines.
+
+    Parameters
+    ----------
+    path : path          of the PNG; an SVG gets the same name with its own suffix
+    learned : Learned    with `measured`
+    svg : bool           whether to write an SVG as well
+
+    Returns
+    -------
+    list of the paths written
+
+    Raises
+    ------
+    ValueError      nothing was measured
+    KofnFileError   a file cannot be written
+    """
+    measured, settings = learned.measured, learned.settings
+    if measured is None:
+        raise ValueError("learned: found nothing measured, expected exact values")
+    greedy = "greedy" if settings.temperature == 0 else f"T = {settings.temperature:g}"
+    with our_style():
+        figure = Figure(figsize=(WIDTH_IN, HIGH_IN), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True)
+        _draw_runs(above, measured.step, measured.gap, INK, "o", "")
+        above.set_ylabel("Gap to the optimum\n[reward units]")
+        above.set_ylim(bottom=min(0.0, 1.1 * float(np.nanmin(measured.gap))))
+        gains = {"the global agent": measured.global_gain, "a local agent": measured.local_gain}
+        shown = {name: gain for name, gain in gains.items() if np.isfinite(gain).any()}
+        for (name, gain), (colour, _, marker) in zip(shown.items(), LINE_STYLES, strict=False):
+            _draw_runs(below, measured.step, gain, colour, marker, name)
+        below.set_ylabel("Gain of a best response\n[reward units]")
+        below.set_ylim(bottom=0.0)
+        below.set_xscale("log")
+        below.set_xlabel("Steps of learning")
+        if shown:
+            figure.legend(loc="outside lower center", ncols=2)
+        add_titles(
+            figure,
+            f"{learned.game.name or 'game'}: worth of the policy while learning",
+            subtitle(
+                sample_size(settings.n, settings.runs), f"{settings.method}, {greedy}",
+                f"optimum {measured.optimum:.5g} of {settings.n} agents who act as one", "all values exact",
+            ),
+        )  # fmt: skip
+        return write_figure(figure, path, svg)
+
+
+def _draw_runs(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, marker: str, label: str) -> None:
+    """Every run as a thin line, their mean as a thick one."""
+    for row in values:
+        axes.plot(steps, row, color=colour, lw=0.7, alpha=0.35)
+    axes.plot(steps, values.mean(axis=0), color=colour, lw=1.6, marker=marker, ms=4, label=label or None)
