@@ -48,6 +48,7 @@ _PUBLIC = {
     "Neighbourhood": "coupling",
     "learn": "learning.learn",
     "LearningSettings": "learning.settings",
+    "make_learners": "learning.learners",
     "Learned": "learning.result",
     "read_learned": "learning.files",
     "write_learned": "learning.files",
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from .engine.learning.fixed_point import mean_field_fixed_point
     from .engine.learning.ising import simulate_heat_bath
     from .engine.learning.learn import learn
+    from .engine.learning.learners import make_learners
     from .engine.learning.measure import measure
     from .engine.learning.policy import learned_policy, play
     from .engine.learning.result import Learned

@@ -1,7 +1,7 @@
 """The best policy that never looks at the counts: the value that any sampling of agents has to beat.
 
-With a_g = g(s_g) no local agent can influence another. Each faces a decision process of its own on (s_g, s_l), and the
-value of a population is the mean of theirs, for any number of agents. What remains is a search over the maps g.
+With a_g = g(s_g) no local agent can influence another, if there is no field. Each faces a decision process of its own on
+(s_g, s_l), and the value of a population is the mean of theirs, for any number of agents. What remains is a search over the maps g.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -18,6 +19,7 @@ from ..kernels.count_blind import evaluate_count_blind
 from ..kernels.lattice import lattice_size
 from .action_classes import ACTION_CLASSES, list_counts, next_state_laws
 from .game import Game, positive_integer
+from .lifting import field_of_states
 from .policy import SubsamplePolicy, checked_local_policy
 
 MAX_MAPS = 20_000
@@ -44,7 +46,7 @@ class CountBlind:
 
     Parameters
     ----------
-    value : float               its mean from the initial law, the same for any number of agents
+    value : float               its mean from the initial law, the same for any number of agents unless they share a field
     global_action : int32[n_sg]                 a_g = g(s_g)
     local_action : float64[n_sg, n_sl, n_al]    law of a_l
     is_best : bool              whether all maps were tried; else the best one may be worth more
@@ -84,13 +86,14 @@ def best_count_blind(
     class offers to agents that look at nothing but s_g: there a map gives each s_g a pair (a_g, h).
 
     All maps are tried if there are at most MAX_MAPS; otherwise coordinate ascent, one global state at a time, from the
-    given starts, the constant maps and a few random ones. Of maps of equal value the first one tried wins.
+    given starts, the constant maps and a few random ones. Of maps of equal value the first one tried wins. With a field of
+    states see `best_count_blind_coupled`.
 
     Parameters
     ----------
     game : Game
     actions : "joint", "shared", "histogram" or "fixed"
-    k : int                     agents of the surrogate game; matters to `histogram` alone
+    k : int                     agents of the surrogate game; matters to `histogram` and to games with a field alone
     local_policy : float64[n_sg, n_sl, n_al]    for class `fixed`
     starts : maps int[n_sg] from global states to global actions
 
@@ -108,6 +111,13 @@ def best_count_blind(
     if (local_policy is None) != (actions != "fixed"):
         found = "none" if local_policy is None else "one"
         raise ValueError(f"local_policy: found {found} for actions {actions!r}, expected one for 'fixed' alone")
+    if field_of_states(
+        game, "the value of a blind policy follows from the counts only where they tell the field value"
+    ):
+        from .count_blind_coupled import best_count_blind_coupled
+
+        policy = None if local_policy is None else checked_local_policy(local_policy, game)
+        return best_count_blind_coupled(game, actions, k, policy, starts)
     n_equations = game.n_sg * game.n_sl
     if n_equations > MAX_EQUATIONS:
         raise ValueError(f"game: found n_sg · n_sl = {n_equations}, expected at most {MAX_EQUATIONS}")
@@ -120,7 +130,7 @@ def best_count_blind(
             for option in itertools.product(range(search.n_options), repeat=game.n_sg):
                 search.consider(np.array(option, dtype=np.int64))
         else:
-            _ascend(search, _start_options(search, starts), limit)
+            ascend(search, start_options(search, starts), limit)
     return CountBlind(
         value=search.best_value,
         global_action=(search.best_option // search.n_h).astype(np.int32),
@@ -184,7 +194,7 @@ class _Search:
         return laws[np.arange(game.n_sg), option % self.n_h]
 
 
-def _start_options(search: _Search, maps: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def start_options(search: Any, maps: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """The given and the constant g, with each histogram of a single local action, then random maps."""
     n_sg, n_ag = search.game.n_sg, search.game.n_ag
     for g in itertools.chain(maps, (np.full(n_sg, a_g) for a_g in range(n_ag))):
@@ -196,7 +206,7 @@ def _start_options(search: _Search, maps: Iterable[np.ndarray]) -> Iterator[np.n
         yield generator.integers(search.n_options, size=n_sg)
 
 
-def _ascend(search: _Search, starts: Iterable[np.ndarray], limit: int) -> None:
+def ascend(search: Any, starts: Iterable[np.ndarray], limit: int) -> None:
     """Coordinate ascent from each start, until no change of one option helps or `limit` maps were tried."""
     for option in starts:
         if search.n_tried >= limit:

@@ -15,11 +15,13 @@ from ..kernels.rollout import Record, Schedule
 from ..kernels.streams import checked_seed
 from .backups.selection import default_memory_bytes
 from .game import Game, positive_integer
+from .lifting import depends_on_field
 from .policy import SubsamplePolicy
 from .rollouts import (
     AgentRuns,
     CountRuns,
     Progress,
+    acts_first,
     agent_runs_bytes,
     check_size,
     count_runs_bytes,
@@ -196,7 +198,7 @@ def deploy(
     rewards : "mean" or "drawn"
         "mean" counts the mean reward given the global state, the global action and the counts of a step: same
         expectation, less noise. "drawn" counts the rewards of the actions drawn. Default: "mean" for counts; agents
-        have "drawn" only.
+        have "drawn" only, and so has a game with a field of actions, whose rewards depend on what all agents do.
     first_run : int   number of the first run, to add runs to earlier ones
     initial : (global_state, counts), optional
         Initial state of every run, counts adding up to n; by default drawn from the game's initial laws.
@@ -216,6 +218,7 @@ def deploy(
     """
     began = time.perf_counter()
     policy.check_fits(game)
+    _refuse_graph(game)
     n = _whole_number("n", n, 1, MAX_AGENTS)
     if policy.k > n:
         raise ValueError(
@@ -228,7 +231,7 @@ def deploy(
     trace_points = positive_integer("trace_points", trace_points)
     trace_agents = _whole_number("trace_agents", trace_agents, 0, n)
     key = checked_seed(seed)
-    drawn = _draws_rewards(level, rewards)
+    drawn = _draws_rewards(game, level, rewards)
     if trace_agents and level != "agents":
         raise ValueError(f"trace_agents: found {trace_agents} with level {level!r}, expected 0, or level 'agents'")
     if level == "agents" and n * (policy.k_local + 1) + policy.k_global > MAX_DRAWS_PER_STEP:
@@ -304,8 +307,21 @@ def steps_until(game: Game, share: float = 1e-4) -> int:
     return max(1, math.ceil(math.log(share) / math.log(game.gamma))) if game.gamma > 0.0 else 1
 
 
+def largest_rewards(game: Game) -> np.ndarray:
+    """Largest |r_g| + |r_l| in each global state, over all field values, float64[n_sg]."""
+    return sum(np.abs(table).reshape(game.n_sg, -1).max(axis=1) for table in (game.r_g, game.r_l))
+
+
+def _refuse_graph(game: Game) -> None:
+    if game.neighbourhood is not None and depends_on_field(game):
+        raise ValueError(
+            "game: found a game on a graph, expected one where all agents share a field; agents of a policy for counts have no "
+            "places on it"
+        )
+
+
 def _truncation_bound(game: Game, steps: int) -> float:
-    largest = np.abs(game.r_g).max(axis=1) + np.abs(game.r_l).max(axis=(1, 2))
+    largest = largest_rewards(game)
     return float(game.gamma**steps * largest.max() / (1.0 - game.gamma))
 
 
@@ -316,15 +332,19 @@ def _whole_number(name: str, value: Any, lowest: int, highest: int) -> int:
     return number
 
 
-def _draws_rewards(level: str, rewards: str | None) -> bool:
+def _draws_rewards(game: Game, level: str, rewards: str | None) -> bool:
     if level not in LEVELS:
         raise ValueError(f"level: found {shown(level)}, expected one of {LEVELS}")
     if rewards is None:
-        return level == "agents"
+        return level == "agents" or acts_first(game)
     if rewards not in REWARDS:
         raise ValueError(f"rewards: found {shown(rewards)}, expected one of {REWARDS}")
     if level == "agents" and rewards == "mean":
         raise ValueError("rewards: found 'mean' with level 'agents', expected 'drawn': agents have drawn rewards only")
+    if rewards == "mean" and acts_first(game):
+        raise ValueError(
+            "rewards: found 'mean' in a game with a field of actions, expected 'drawn': what an action earns depends on all of them"
+        )
     return rewards == "drawn"
 
 

@@ -23,8 +23,10 @@ FORMATS = {
     "kofn-policy": "refined policy",
     "kofn-equilibrium": "approximate Nash equilibrium",
     "kofn-exploitability": "exploitability of a policy",
+    "kofn-learned": "tables learned from samples",
     "kofn-cell": "cell of a study",
     "kofn-study": "study",
+    "kofn-learning-study": "study of learning",
     "kofn-timings": "times of a study's cells",
     "kofn-checkpoint": "checkpoint of a solve",
 }
@@ -75,6 +77,8 @@ def inspect_file(path: str | Path, states: Sequence[str] = ()) -> dict[str, Any]
         report["policy"] = [words_for(solution, s_g, counts) for s_g, counts in chosen]
     elif kind == "kofn-equilibrium":
         report["equilibrium"] = _summary_of(path)
+    elif kind in ("kofn-learned", "kofn-learning-study"):
+        report["learned"] = _learned(path, kind)
     if states and kind != "kofn-solution":
         raise ValueError(f"state: only a solution has a policy to put into words, {path} is a {FORMATS[kind]}")
     return report
@@ -91,6 +95,19 @@ def _summary_of(path: str | Path) -> dict[str, Any]:
         for entry in equilibrium.rounds
     ]
     return equilibrium.summary() | {"by_round": rounds}
+
+
+def _learned(path: str | Path, kind: str) -> dict[str, Any]:
+    """What was learned, cell by cell, and as lines of a table; JSON-ready."""
+    from .learning.files import read_learned
+    from .study.learning_files import read_learning_study
+    from .study.learning_results import study_of_learned
+    from .study.learning_table import learning_lines, tabulate_learning
+
+    whole = kind == "kofn-learning-study"
+    result = read_learning_study(path) if whole else study_of_learned(read_learned(path, tables=False))
+    cells = tabulate_learning(result, "cells")
+    return {"cells": [dict(zip(cells.header, row, strict=True)) for row in cells.rows], "table": learning_lines(result)}
 
 
 def _arrays(file: h5py.File) -> list[dict[str, Any]]:
@@ -121,7 +138,34 @@ def summarise_game(game: Game) -> dict[str, Any]:
         "n_agents": game.n_agents,
         "sizes": {"n_sg": game.n_sg, "n_ag": game.n_ag, "n_sl": game.n_sl, "n_al": game.n_al},
         "digest": game.digest(),
+    } | ({} if game.field is None else {"field": summarise_field(game)})
+
+
+def summarise_field(game: Game) -> dict[str, Any]:
+    """The field of a coupled game: what it counts, its features and values, and the tables that depend on it; JSON-ready."""
+    field, graph = game.field, game.neighbourhood
+    assert field is not None
+    return {
+        "of": field.of,
+        "whose": "all agents" if graph is None else f"neighbours in a {graph.graph} graph",
+        "weights": field.weights.tolist(),
+        "edges": [edges.tolist() for edges in field.edges],
+        "values": list(field.values),
+        "tables": [table for table in ("P_g", "P_l", "r_g", "r_l") if game.has_field_axis(table)],
     }
+
+
+def field_line(field: dict[str, Any]) -> str:
+    """A field in words, on one line."""
+    edges = " × ".join(
+        f"[{', '.join(f'{edge:.4g}' for edge in row[:8])}{', …' if len(row) > 8 else ''}]" for row in field["edges"]
+    )
+    values = ", ".join(str(value) for value in field["values"][:8]) + (", …" if len(field["values"]) > 8 else "")
+    tables = " and ".join(filter(None, [", ".join(field["tables"][:-1]), *field["tables"][-1:]])) or "no table"
+    return (
+        f"{field['of']} of {field['whose']}: {len(field['values'])} values ({values}), bins of weighted means by edges {edges}, in "
+        f"{tables}"
+    )
 
 
 def certificate_of(solution: Solution) -> dict[str, Any]:
@@ -170,17 +214,25 @@ def words_for(solution: Solution, s_g: int, counts: np.ndarray) -> dict[str, Any
         rows[str(labels.local_states[s])] = {str(labels.local_actions[a]): float(law[a]) for a in np.flatnonzero(law)}
     agents = ", ".join(f"{int(counts[s])} in {labels.local_states[s]}" for s in np.flatnonzero(counts))
     moves = "; ".join(f"in {s}: {_law_in_words(law)}" for s, law in rows.items())
+    field = {}
+    if game.field is not None and game.field.of == "states" and game.neighbourhood is None:
+        field = {"field": game.field.values[int(game.field.value_of(counts))]}
     return {
         "global_state": str(labels.global_states[s_g]),
         "counts": [int(x) for x in counts],
+        **field,
         "value": float(solution.value[s_g, c]),
         "global_action": str(labels.global_actions[a_g]),
         "local_actions": rows,
         "words": (
-            f"In global state {labels.global_states[s_g]} with {agents}, the global agent plays "
+            f"In global state {labels.global_states[s_g]} with {agents}{_in_field(field)}, the global agent plays "
             f"{labels.global_actions[a_g]}; local agents {moves}. Worth {solution.value[s_g, c]:.6g}."
         ),
     }
+
+
+def _in_field(field: dict[str, Any]) -> str:
+    return f" (field {field['field']})" if field else ""
 
 
 def _law_in_words(law: dict[str, float]) -> str:
@@ -201,6 +253,8 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         game = report["game"]
         sizes = ", ".join(f"{k} = {v}" for k, v in game["sizes"].items())
         lines.append(f"  game      {game['name']}: {sizes}, gamma = {game['gamma']}")
+        if "field" in game:
+            lines.append(f"  field     {field_line(game['field'])}")
     if "certificate" in report:
         c = report["certificate"]
         lines.append(
@@ -215,6 +269,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
             gains = f", NashConv {low:.4g} to {high:.4g} ({entry['exploitability']})" if low == low else ""
             lines.append(f"  round {number:2d} {mark} value {entry['value']:.9g} ± {entry['half_width']:.2g}{gains}")
         lines.append(f"  kept      round {found['best_round']} (*); stopped: {found['stop'] or 'under way'}")
+    lines += [f"  {line}".rstrip() for line in report.get("learned", {}).get("table", [])]
     lines.append("  arrays")
     for array in report["arrays"]:
         axes = ", ".join(f"{axis} {size}" for axis, size in zip(array["axes"], array["shape"], strict=True))
@@ -243,6 +298,8 @@ def describe_game(game: Game) -> str:
     if game.description.strip():
         lines += [game.description.strip(), ""]
     lines += [f"{name:15s} {', '.join(str(x) for x in space)}" for name, space in spaces]
+    if game.field is not None:
+        lines.append(f"{'field':15s} {field_line(summarise_field(game))}")
     lines.append(f"{'gamma':15s} {game.gamma}")
     lines.append(f"{'agents':15s} {game.n_agents if game.n_agents is not None else 'any number'}")
     lines.append(f"{initial}: {', '.join(f'{x:.4g}' for x in game.rho_l)}")

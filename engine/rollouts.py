@@ -16,6 +16,7 @@ from ..kernels.rollout import (
     AgentRecord,
     AgentRollout,
     CountRollout,
+    FieldBins,
     Record,
     Schedule,
     advance_agent_runs,
@@ -25,6 +26,7 @@ from ..kernels.rollout import (
 )
 from .backups.selection import TooLargeError, readable_bytes
 from .game import Game
+from .lifting import depends_on_field
 from .policy import SubsamplePolicy
 
 Progress = Callable[[int, int], None]
@@ -104,6 +106,32 @@ def start_runs(game: Game, n: int, seed: np.uint64, record: Record, initial: tup
         record.global_state[:], record.population[:] = initial
 
 
+def table_rows(game: Game, name: str) -> np.ndarray:
+    """A table of a game by row (s_g, f), or by s_g where it does not depend on the field value."""
+    table = game.with_field_axis(name)
+    return table.reshape(-1, *table.shape[2:])
+
+
+def field_bins(game: Game) -> FieldBins:
+    """The field of a game as the rollouts read it; one without features where no table depends on it."""
+    if not depends_on_field(game):
+        return FieldBins(0, np.zeros((0, 1)), np.zeros((0, 1)), np.zeros(0, np.int64))
+    field = game.field
+    assert field is not None
+    n_values = np.array([len(edges) + 1 for edges in field.edges], dtype=np.int64)
+    return FieldBins(int(field.of == "actions"), np.array(field.weights), np.array(field.edge_table), n_values)
+
+
+def acts_first(game: Game) -> bool:
+    """Whether all agents have to act before a step's rewards and next states can be told."""
+    return depends_on_field(game) and game.field is not None and game.field.of == "actions"
+
+
+def _n_f_of_locals(game: Game) -> int:
+    """Field values that the local tables depend on."""
+    return max(game.with_field_axis(name).shape[1] for name in ("P_l", "r_l"))
+
+
 def _n_others(game: Game, policy: SubsamplePolicy) -> int:
     return lattice_size(policy.k_local - 1, game.n_sl)
 
@@ -123,7 +151,7 @@ def tabulates(game: Game, policy: SubsamplePolicy, n: int, drawn: bool) -> bool:
 def count_runs_bytes(game: Game, policy: SubsamplePolicy, n: int, drawn: bool, threads: int) -> int:
     """Memory of the lumped rollout besides its record, from sizes alone."""
     n_others, n_means = _n_others(game, policy), _n_means(game, drawn)
-    rows = 8 * game.n_sg * game.n_sl * n_means * n_others
+    rows = 8 * game.n_sg * game.n_sl * n_means * n_others * (1 if drawn else _n_f_of_locals(game))
     samples = 16 * game.n_sl * n_others + 32 * n_others * threads
     table = 0
     if tabulates(game, policy, n, drawn):
@@ -133,7 +161,7 @@ def count_runs_bytes(game: Game, policy: SubsamplePolicy, n: int, drawn: bool, t
 
 def agent_runs_bytes(n: int, runs: int, traced: int, schedule: Schedule, threads: int) -> int:
     """Memory of the rollout agent by agent besides its record, from sizes alone."""
-    return 4 * runs * (n + traced * n_trace_points(schedule)) + 8 * n * threads
+    return 4 * runs * (n + traced * n_trace_points(schedule)) + 12 * n * threads
 
 
 def check_size(needed: int, memory_bytes: int, lower: str) -> None:
@@ -172,28 +200,39 @@ class CountRuns:
         rows = arrange_rows(game, policy, drawn)
         tabulated = tabulates(game, policy, n, drawn)
         self._rollout = CountRollout(
-            P_g=game.P_g,
-            P_l=game.P_l,
-            r_g=game.r_g,
-            r_l=game.r_l,
+            P_g=table_rows(game, "P_g"),
+            P_l=table_rows(game, "P_l"),
+            r_g=table_rows(game, "r_g"),
+            r_l=table_rows(game, "r_l"),
             global_action=policy.global_action,
             rows=rows,
-            tabulated=self._tabulate(rows, n, tabulated),
+            tabulated=self._tabulate(game, rows, n, tabulated),
+            field=field_bins(game),
             sizes=lattice_sizes(max(policy.k_global, n if tabulated else 1), game.n_sl),
         )
         # 0.2 ns a product and 1 µs for the draws, on the machine where this was written.
         self.step_s = 1e-6 * game.n_sl + (0.0 if tabulated else 2e-10 * rows[0].size)
 
-    def _tabulate(self, rows: np.ndarray, n: int, tabulated: bool) -> np.ndarray:
-        n_sg, n_sl, n_means, n_others = rows.shape
+    def _tabulate(self, game: Game, rows: np.ndarray, n: int, tabulated: bool) -> np.ndarray:
+        n_rows, n_sl, n_means, n_others = rows.shape
         if n_others == 1:
-            return rows.reshape(n_sg, 1, n_sl, n_means)
+            return rows.reshape(n_rows, 1, n_sl, n_means)
         if not tabulated:
-            return np.empty((n_sg, 0, n_sl, n_means))
+            return np.empty((n_rows, 0, n_sl, n_means))
         populations = np.empty((lattice_size(n, n_sl), n_sl), np.int64)
         enumerate_counts(n, populations)
-        table = np.empty((n_sg, populations.shape[0], n_sl, n_means))
-        execution.tabulate_local_means(rows, populations, self._space, table)
+        table = np.empty((game.n_sg, populations.shape[0], n_sl, n_means))
+        n_f = n_rows // game.n_sg
+        if n_f == 1:
+            execution.tabulate_local_means(rows, populations, self._space, table)
+            return table
+        assert game.field is not None
+        values = game.field.value_of(populations)
+        for f in np.unique(values):
+            places = np.flatnonzero(values == f)
+            part = np.empty((game.n_sg, places.size, n_sl, n_means))
+            execution.tabulate_local_means(np.ascontiguousarray(rows[f::n_f]), populations[places], self._space, part)
+            table[:, places] = part
         return table
 
     def advance(self, rows: slice, first_step: int, last_step: int) -> None:
@@ -203,15 +242,28 @@ class CountRuns:
 
 
 def arrange_rows(game: Game, policy: SubsamplePolicy, drawn: bool) -> np.ndarray:
-    """The rows that `lumped_local_means` averages, float64[n_sg, n_sl, n_means, |Λ(k_local − 1, n_sl)|]."""
+    """The rows that `lumped_local_means` averages, float64[n_rows, n_sl, n_means, |Λ(k_local − 1, n_sl)|].
+
+    Rows are those of s_g, or of (s_g, f) where what comes of an action depends on the field value.
+    """
     n_others = _n_others(game, policy)
     successors = np.empty((n_others, game.n_sl), np.int32)
     fill_successors(policy.k_local - 1, lattice_sizes(policy.k_local, game.n_sl), successors)
-    rows = np.empty((game.n_sg, game.n_sl, _n_means(game, drawn), n_others))
+    n_f = 1 if drawn else _n_f_of_locals(game)
+    rows = np.empty((game.n_sg * n_f, game.n_sl, _n_means(game, drawn), n_others))
     if drawn:
         execution.arrange_local_laws(policy.local_action, successors, rows)
-    else:
-        execution.arrange_local_outcomes(policy.local_action, game.P_l, game.r_l, successors, rows)
+        return rows
+    P_l, r_l = game.with_field_axis("P_l"), game.with_field_axis("r_l")
+    for f in range(n_f):
+        tables = [np.ascontiguousarray(table[:, f if table.shape[1] > 1 else 0]) for table in (P_l, r_l)]
+        part = rows if n_f == 1 else np.empty((game.n_sg, *rows.shape[1:]))
+        for table in tables:
+            # As those of a game are: another type would compile the kernel once more.
+            table.setflags(write=False)
+        execution.arrange_local_outcomes(policy.local_action, *tables, successors, part)
+        if n_f > 1:
+            rows[f::n_f] = part
     return rows
 
 
@@ -236,12 +288,13 @@ class AgentRuns:
             state=np.empty((runs, n), np.int32), trace=np.zeros((runs, n_trace_points(schedule), traced), np.int32)
         )
         self._rollout = AgentRollout(
-            P_g=game.P_g,
-            P_l=game.P_l,
-            r_g=game.r_g,
-            r_l=game.r_l,
+            P_g=table_rows(game, "P_g"),
+            P_l=table_rows(game, "P_l"),
+            r_g=table_rows(game, "r_g"),
+            r_l=table_rows(game, "r_l"),
             global_action=policy.global_action,
             local_action=policy.local_action,
+            field=field_bins(game),
             sizes=lattice_sizes(policy.k, game.n_sl),
         )
         self.step_s = 1e-6 + 2e-8 * n * (policy.k_local + 4)

@@ -4,6 +4,9 @@ Local agents touch each other only through a_g. Let one a_g = g(s_g) be optimal 
 state. Then each local agent faces a decision process of its own, the value is A(s_g) + (1/k) Σ_s c_s W(s_g, s), and
 this g is optimal for any other number of agents as well: where all agents share a state, two global actions compare
 as they do for a single agent, and at any other count vector their difference is a mean of such. So k cannot matter.
+
+With a field agents touch each other directly, and all this fails: k can always matter. What can be told is whether the global agent
+would need the counts, or whether the field value is enough for it.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from .backups.selection import Backup, default_memory_bytes, make_exact, make_li
 from .count_blind import MAX_EQUATIONS, ROUNDING, CountBlind, best_count_blind
 from .game import Game
 from .initial_law import initial_count_law
+from .lifting import field_of_states
 from .solution import Solution
 
 
@@ -35,6 +39,8 @@ class CountSensitivity:
     half_width : float            of the certified interval of V
     count_blind : CountBlind or None    the best count-blind policy found
     note : str                    why `count_blind` is None; else empty
+    varies_within_field : float or None    share of the pairs of a global state and a field value that occurs in which no single
+        a_g is optimal at every count vector of that field value; None in a game without a field that matters
     """
 
     k: int
@@ -48,6 +54,7 @@ class CountSensitivity:
     half_width: float
     count_blind: CountBlind | None
     note: str = ""
+    varies_within_field: float | None = None
 
     @property
     def share_of_global_states(self) -> float:
@@ -67,7 +74,7 @@ class CountSensitivity:
     @property
     def can_matter(self) -> bool:
         """False where k cannot matter, for the reason at the head of the module and up to `tie`."""
-        decouples = self.expectation == "exact" and self.actions != "histogram"
+        decouples = self.expectation == "exact" and self.actions != "histogram" and self.varies_within_field is None
         return not decouples or self.share_of_global_states > 0.0
 
     @property
@@ -80,8 +87,15 @@ class CountSensitivity:
         share = 100 * self.share_of_global_states
         varies = f"the optimal global action varies with the counts in {share:.3g} % of the global states"
         found = varies if share > 0.0 else constant
+        if self.varies_within_field is not None:
+            found = f"local agents act on each other through the field, {found}{self._within_field()}"
         optimum = f"the {self.k}-agent optimum of {self.initial_value:.6g}"
-        if self.count_blind is not None and self.blind_gap <= self.half_width + ROUNDING * abs(self.initial_value):
+        coupled = self.varies_within_field is not None
+        if (
+            not coupled
+            and self.count_blind is not None
+            and self.blind_gap <= self.half_width + ROUNDING * abs(self.initial_value)
+        ):
             return (
                 f"k hardly matters here: {found}, but from the initial law a policy that never looks at them attains "
                 f"{optimum} as well."
@@ -95,6 +109,17 @@ class CountSensitivity:
         return (
             f"k can matter: {found}. From the initial law, the best policy that never looks at the counts falls short "
             f"of {optimum} by {at_most}{self.blind_gap:.3g}."
+        )
+
+    def _within_field(self) -> str:
+        """Whether the field value is enough for the global agent."""
+        if self.varies_within_field is None or self.share_of_global_states == 0.0:
+            return ""
+        if self.varies_within_field == 0.0:
+            return " but never within one field value, so that the global agent could act on the field alone"
+        return (
+            f" and within one field value in {100 * self.varies_within_field:.3g} % of their pairs with a global state, so "
+            "that the field alone is not enough for the global agent"
         )
 
 
@@ -121,6 +146,8 @@ def count_sensitivity(solution: Solution, *, memory_bytes: int | None = None) ->
     game = solution.game
     q, sweep_error = _q_of_global_actions(solution, default_memory_bytes() if memory_bytes is None else memory_bytes)
     regret = (q.max(axis=0) - q).max(axis=2).min(axis=0)
+    coupled = field_of_states(game, "the counts are worth something definite only where they tell the field value")
+    tie = 2 * (game.gamma * solution.half_width + sweep_error)
     residual = _additive_residual(solution.value, solution.counts / solution.k)
     spread = float(solution.value.max() - solution.value.min())
     count_blind, note = None, ""
@@ -128,24 +155,43 @@ def count_sensitivity(solution: Solution, *, memory_bytes: int | None = None) ->
         note = (
             f"What looking is worth is not known: the {solution.expectation} expectation does not decouple the agents"
         )
-    elif game.n_sg * game.n_sl > MAX_EQUATIONS:
+    elif coupled is None and game.n_sg * game.n_sl > MAX_EQUATIONS:
         note = f"What looking is worth is not known: n_sg · n_sl = {game.n_sg * game.n_sl} is above {MAX_EQUATIONS}"
     else:
         starts = _likely_maps(solution.global_action, q, initial_count_law(game, solution.k))
-        count_blind = best_count_blind(game, solution.actions, solution.k, solution.local_policy, starts=starts)
+        try:
+            count_blind = best_count_blind(game, solution.actions, solution.k, solution.local_policy, starts=starts)
+        except ValueError as refusal:
+            if coupled is None:
+                raise
+            note = f"What looking is worth is not known: {str(refusal).removeprefix('k: ')}"
     return CountSensitivity(
         k=solution.k,
         actions=solution.actions,
         expectation=solution.expectation,
         regret=regret,
-        tie=2 * (game.gamma * solution.half_width + sweep_error),
+        tie=tie,
         additive_residual=residual,
         relative_residual=residual / spread if spread > 0.0 else 0.0,
         initial_value=solution.initial_value,
         half_width=solution.half_width,
         count_blind=count_blind,
         note=note,
+        varies_within_field=None if coupled is None else _share_varying(q, coupled.value_of(solution.counts), tie),
     )
+
+
+def _share_varying(q: np.ndarray, field_values: np.ndarray, tie: float) -> float:
+    """Share of the (s_g, f) in which each a_g falls short of the best at some count vector of field value f by more than `tie`.
+
+    Parameters
+    ----------
+    q : float64[n_ag, n_sg, n_c]
+    field_values : int64[n_c]
+    """
+    short = q.max(axis=0) - q
+    regrets = [short[:, :, field_values == f].max(axis=2).min(axis=0) for f in np.unique(field_values)]
+    return float((np.stack(regrets) > tie).mean())
 
 
 def _q_of_global_actions(solution: Solution, memory_bytes: int) -> tuple[np.ndarray, float]:
@@ -157,7 +203,10 @@ def _q_of_global_actions(solution: Solution, memory_bytes: int) -> tuple[np.ndar
     q = np.empty((game.n_ag, *solution.value.shape))
     error = 0.0
     for a_g in range(game.n_ag):
-        only = Game(P_g=game.P_g[:, [a_g]], P_l=game.P_l, r_g=game.r_g[:, [a_g]], r_l=game.r_l, gamma=game.gamma)
+        only = Game(
+            P_g=game.P_g[..., [a_g], :], P_l=game.P_l, r_g=game.r_g[..., [a_g]], r_l=game.r_l, gamma=game.gamma,
+            field=game.field, neighbourhood=game.neighbourhood,
+        )  # fmt: skip
         backup = _backup_like(solution, only, memory_bytes)
         backup.sweep(solution.value, q[a_g])
         error = max(error, backup.rounding_error(solution.value))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..kernels.lattice import lattice_size, lattice_sizes, rank_counts
 from .action_classes import list_counts, list_items, local_laws
+from .backups.coupled import CoupledListed
 from .backups.listed import Listed
 from .backups.slices import exact_q
 from .game import Game
@@ -139,7 +140,7 @@ class Solution:
         return exact_q(self.game, self.k, self.actions, self.local_policy, self.value, s_g, self.counts[c], items)
 
     @functools.cached_property
-    def _listed(self) -> Listed:
+    def _listed(self) -> Listed | CoupledListed:
         from .backups.selection import default_memory_bytes, make_listed
 
         return make_listed(

@@ -23,6 +23,7 @@ from .backups.selection import (
 )
 from .checkpoints import digest_of
 from .game import Game, positive_integer
+from .lifting import COUNTS_TELL, field_of_states
 from .policy import checked_local_policy
 from .sweeps.spread import DaskWorkers, Problem, SpreadBackup, Workers, as_workers
 
@@ -115,6 +116,11 @@ def make_surrogate(
         actions = "fixed"
         local_policy = checked_local_policy(local_policy, game)
     _check_options(actions, expectation, tol, method, local_policy)
+    field = field_of_states(game, COUNTS_TELL)
+    if field is not None and executor is not None:
+        raise ValueError(
+            "executor: found one for a game with a field, expected none; sweeps of a coupled game are not cut into parts"
+        )
     samples = positive_integer("samples", samples) if expectation == "sampled" else 0
     seed = int(checked_seed(seed))
     return Surrogate(

@@ -1,11 +1,11 @@
 """Random coupled games, as the package takes them and as the oracles do."""
 
 import numpy as np
+from oracles_coupled import CoupledTables, field_of_histogram
 
 from kofn.engine.coupling import Field
 from kofn.engine.game import Game
 from oracles import random_rows
-from oracles_coupled import CoupledTables, field_of_histogram
 
 AXES = {"P_g": True, "P_l": True, "r_g": True, "r_l": True}
 # Means of at most three agents reach some of these and miss others; the second feature weighs below zero too.
@@ -20,7 +20,10 @@ def random_coupled_game(
     With `constant` they have the axis, and nothing varies along it.
     """
     n_x = n_sl if of == "states" else n_al
-    weights = [[1.0, *rng.choice([0.0, 1.0], n_x - 1)], *rng.choice([-1.0, 0.0, 1.0], (len(edges) - 1, n_x)).tolist()]
+    weights = [
+        [1.0, *rng.choice([0.0, 1.0], n_x - 2), 0.0],
+        *rng.choice([-1.0, 0.0, 1.0], (len(edges) - 1, n_x)).tolist(),
+    ]
     field = Field(of=of, weights=np.array(weights), edges=edges)
     n_f = field.n_values
 

@@ -67,6 +67,7 @@ def guarded_kernel(function=None, **options):
 def use_every_kernel():
     """Small solves, deployments and evaluations of every class, expectation, method, level and shortcut."""
     import kofn
+    from kofn.engine.policy import blind_policy
     from oracles import random_game_tables
 
     tables = random_game_tables(np.random.default_rng(1), 2, 2, 3, 2, gamma=0.5)
@@ -98,7 +99,31 @@ def use_every_kernel():
     kofn.refine(game, solution.policy, 6, max_rounds=1)
     # So many agents that their draws need rejection.
     kofn.deploy(game, solution.policy, 100_000, steps=3)
+    epidemic = kofn.load_game("epidemic")
+    solution = kofn.solve(epidemic, 2, actions="shared", tol=1.0)
+    for options in ({}, {"rewards": "drawn"}, {"level": "agents"}):
+        kofn.deploy(epidemic, solution.policy, 6, steps=5, **options)
+    squeeze = kofn.load_game("gaussian-squeeze", agents=5)
+    for level in ("counts", "agents"):
+        kofn.deploy(squeeze, blind_policy(squeeze), 5, steps=3, level=level)
     learn_in_every_way(game)
+    learn_with_own_rewards(game)
+
+
+def learn_with_own_rewards(game):
+    """The two kernels that take a user's reward, on what learners of the engine are made of."""
+    import kofn
+    from kofn.engine.learning.learners import SequentialLearners, SynchronousLearners
+    from kofn.kernels.learning.sequential import advance_sequential_with
+    from kofn.kernels.learning.with_reward import learn_with_reward
+
+    asked = {"n": 5, "steps": 2, "runs": 2, "record_every": 1}
+    one = SynchronousLearners(game, kofn.LearningSettings(sees="states", bins=3, **asked))
+    learn_with_reward(lambda s_g, f, s, a: 1.0 * a, *one.arguments(0, 2))
+    spins = kofn.load_game("ising", agents=9)
+    asked |= {"n": 9, "order": "sequential", "temperature": 1.0}
+    other = SequentialLearners(spins, kofn.LearningSettings(**asked))
+    advance_sequential_with(lambda value, a: 1.0 * a, *other.arguments(0, 2))
 
 
 def learn_in_every_way(game):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kofn.engine.game_files import list_games, load_game
+from kofn.engine.solve import solve
 from oracles import (
     additive_fit_residual,
     backup_shared,
@@ -18,6 +19,8 @@ from oracles import (
 )
 
 COUPLED = ("cooling", "irrigation", "servers", "traffic")
+UNCOUPLED = (*COUPLED, "formation", "robots")
+WITH_FIELD = ("epidemic", "gaussian-squeeze", "ising")
 
 
 @pytest.fixture(scope="module", params=COUPLED)
@@ -26,7 +29,7 @@ def coupled(request):
 
 
 def test_the_games():
-    assert list_games() == ["cooling", "formation", "irrigation", "robots", "servers", "traffic"]
+    assert list_games() == sorted([*UNCOUPLED, *WITH_FIELD])
     for name in list_games():
         game = load_game(name)
         assert game.name == name
@@ -182,11 +185,29 @@ def test_no_state_is_cut_off(name):
         assert np.linalg.matrix_power(steps, 50).min() > 0.0
 
 
-@pytest.mark.parametrize("name", list_games())
+@pytest.mark.parametrize("name", [*UNCOUPLED, "epidemic"])
 def test_small_enough_for_exact_work(name):
     game = load_game(name)
+    assert solve(game, 2, tol=1.0).half_width <= 0.5
     assert game.n_sl <= 5
     assert game.n_al <= 3
     assert game.n_sg <= 6
     assert game.n_ag <= 5
     assert math.isfinite(game.r_l.sum())
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("ising", "game: found a game on a graph, expected one where all agents share a field; only where the counts"),
+        (
+            "gaussian-squeeze",
+            "game: found a field of actions, expected none or a field of states; only where the counts",
+        ),
+    ],
+)
+def test_games_whose_counts_do_not_tell_the_field_are_refused(name, line):
+    with pytest.raises(ValueError) as refusal:
+        solve(load_game(name), 2)
+    assert str(refusal.value).startswith(line)
+    assert "\n" not in str(refusal.value)

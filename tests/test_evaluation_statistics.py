@@ -21,6 +21,7 @@ LONG_RUNS, LONG_STEPS = 40, 12_000
 # (k, n): small enough for seconds, k < n so that agents are sampled.
 SIZES = {
     "cooling": (2, 6),
+    "epidemic": (3, 8),
     "formation": (4, 10),
     "irrigation": (4, 20),
     "robots": (2, 5),
@@ -50,7 +51,8 @@ def p_value_of_coverage(returns, value):
 
 
 def test_every_game_is_here():
-    assert set(SIZES) == {game.name if hasattr(game, "name") else game for game in kofn.list_games()}
+    # A field of actions, and agents on a graph, have no exact chain.
+    assert {*SIZES, "gaussian-squeeze", "ising"} == set(kofn.list_games())
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -30,11 +31,12 @@ class Listed:
     samples : int                         0 for the rounded expectation, else m
     seed : int
     first : int                           number of the first global state, if the tables are a part of a game's
+    own : bool[n_items], optional         the items to list, where these are not all; `item_start` counts them alone
     """
 
     def __init__(
         self, P_g, r_g, gamma: float, laws, rewards, categories, item_start, k: int, samples: int, seed: int,
-        first: int = 0,
+        first: int = 0, own: np.ndarray | None = None,
     ):  # fmt: skip
         self.P_g, self.r_g, self.gamma = P_g, r_g, gamma
         self.tables = GlobalTables(P_g, r_g, gamma)
@@ -42,16 +44,25 @@ class Listed:
         self.method = f"{samples} listed samples" if samples else "rounded mean"
         n_sg, n_h = laws.shape[:2]
         sizes = lattice_sizes(k, laws.shape[3])
-        self.next_counts = np.empty((n_sg, categories.shape[0], max(1, samples)), dtype=np.int32)
-        self.rewards = np.empty((n_sg, categories.shape[0]))
+        listed: Any = slice(None) if own is None else own
+        if own is not None:
+            # An item keeps its number, which addresses its draws; one without agents draws nothing.
+            categories = np.where(own[:, None], categories, 0)
+        drawn = np.empty((categories.shape[0], max(1, samples)), dtype=np.int32)
+        n_items = drawn[listed].shape[0]
+        self.next_counts = np.empty((n_sg, n_items, max(1, samples)), dtype=np.int32)
+        self.rewards = np.empty((n_sg, n_items))
         choice = np.arange(categories.shape[0]) % n_h
         for s_g in range(n_sg):
-            self.rewards[s_g] = (categories * rewards[s_g][choice]).sum(axis=1) / k
+            self.rewards[s_g] = (categories * rewards[s_g][choice]).sum(axis=1)[listed] / k
             law = np.ascontiguousarray(laws[s_g])
+            out = self.next_counts[s_g] if own is None else drawn
             if samples:
-                fill_sampled_next(categories, law, sizes, np.uint64(seed), first + s_g, self.next_counts[s_g])
+                fill_sampled_next(categories, law, sizes, np.uint64(seed), first + s_g, out)
             else:
-                fill_rounded_next(categories, law, sizes, self.next_counts[s_g])
+                fill_rounded_next(categories, law, sizes, out)
+            if own is not None:
+                self.next_counts[s_g] = drawn[own]
 
     @property
     def work(self) -> float:
@@ -81,7 +92,7 @@ class Listed:
             self._sweep(value, -1.0, out_value)
             return
         # The best action depends on the next count vector alone, and rounding keeps the order of sums with one reward.
-        tables, best = self.tables, np.empty_like(out_value)
+        tables, best = self.tables, np.empty((out_value.shape[0], value.shape[1]))
         best_mixed_values(value, tables.P_g, tables.r_g, self.gamma, tables.n_kept, best)
         sweep_single(best, self.item_start, self.rewards, self.next_counts, out_value)
 
@@ -96,15 +107,15 @@ class Listed:
         return FollowedItems(self, choice)
 
     def greedy(
-        self, value: np.ndarray, backed_up: np.ndarray | None = None
+        self, value: np.ndarray, backed_up: np.ndarray | None = None, *, tie: float | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """TV, unless it is known, with the greedy choice.
 
-        Value, a_g int32[n_sg, n_c], item int64[n_sg, n_c]; ties go to the lowest (a_g, item).
+        Value, a_g int32[n_sg, n_c], item int64[n_sg, n_c]; ties, by default within rounding, go to the lowest (a_g, item).
         """
         # Values and choice come from one pass: a known TV saves nothing.
-        backed_up = np.empty((self.r_g.shape[0], value.shape[1]))
-        action, item = self._sweep(value, 2 * self.rounding_error(value), backed_up)
+        backed_up = np.empty((self.r_g.shape[0], self.item_start.shape[0] - 1))
+        action, item = self._sweep(value, 2 * self.rounding_error(value) if tie is None else tie, backed_up)
         return backed_up, action, item
 
     def q(self, value: np.ndarray, s_g: int, c: int) -> np.ndarray:

@@ -39,11 +39,19 @@ class MeetInTheMiddle:
     k : int
     actions : "joint" or "shared"
     plan : from `plan_splits`
+    row_class : int64[n_c], optional    serve row g of the tables at the count vectors of class g mod n_classes alone
+    n_classes : int
+
+    With classes, `sweep` and `greedy` write nothing meaningful elsewhere, and policies cannot be followed.
     """
 
     method = "meet in the middle"
 
-    def __init__(self, P_g, P_l, r_g, r_l, gamma: float, k: int, actions: str, plan: SplitPlan | None = None):
+    def __init__(
+        self, P_g, P_l, r_g, r_l, gamma: float, k: int, actions: str, plan: SplitPlan | None = None,
+        row_class: np.ndarray | None = None, n_classes: int = 1,
+    ):  # fmt: skip
+        self._row_class, self._n_classes = row_class, n_classes
         self.P_g, self.r_g, self.gamma, self.k = P_g, r_g, gamma, k
         self.tables = GlobalTables(P_g, r_g, gamma)
         n_sg, n_sl, n_al = P_l.shape[:3]
@@ -169,25 +177,26 @@ class MeetInTheMiddle:
             n_first, n_second = lattice_size(m, self.n_sl), lattice_size(self.k - m, self.n_sl)
             other = everything ^ group
             row, stop = (int(x) for x in self.starts[group, m][first : first + 2, 0])
-            begin = len(segments)
-            segments.extend(sorted(runs))
-            tasks += [
-                (
-                    s_g,
-                    n_first,
-                    n_second,
-                    stop - row,
-                    self.law_offset[group, m, s_g] + row * n_first,
-                    self.reward_offset[group, m, s_g] + row,
-                    self.law_offset[other, self.k - m, s_g],
-                    self.reward_offset[other, self.k - m, s_g],
-                    self.sum_offset[m],
-                    begin,
-                    len(segments),
-                    group,
-                )
-                for s_g in range(n_sg)
-            ]
+            for row_class, own in self._by_class(runs):
+                begin = len(segments)
+                segments.extend(sorted(own))
+                tasks += [
+                    (
+                        s_g,
+                        n_first,
+                        n_second,
+                        stop - row,
+                        self.law_offset[group, m, s_g] + row * n_first,
+                        self.reward_offset[group, m, s_g] + row,
+                        self.law_offset[other, self.k - m, s_g],
+                        self.reward_offset[other, self.k - m, s_g],
+                        self.sum_offset[m],
+                        begin,
+                        len(segments),
+                        group,
+                    )
+                    for s_g in range(row_class, n_sg, self._n_classes)
+                ]
         self.segments = np.array(segments, dtype=np.int64).reshape(-1, 3)
         self.tasks = np.array(tasks, dtype=np.int64)
         widths = self.segments[:, 1] - self.segments[:, 0]
@@ -196,11 +205,20 @@ class MeetInTheMiddle:
         rows, next_first, next_second = (self.tasks[:, i].astype(np.float64) for i in (3, 1, 2))
         self.task_cost = n_ag * rows * next_second * (next_first + columns) + 1e3
         self.work_size = max(int(joint_kernels.work_size(n_ag, task)) for task in self.tasks)
-        self.cell_task = np.empty((n_sg, self.counts.shape[0]), dtype=np.int64)
+        self.cell_task = np.zeros((n_sg, self.counts.shape[0]), dtype=np.int64)
         for i, task in enumerate(self.tasks):
             self.cell_task[task[0], self.segments[task[9] : task[10], 2]] = i
         self._own = np.argsort(-self.task_cost, kind="stable")
         self._schedules: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+    def _by_class(self, runs: list[tuple[int, int, int]]) -> list[tuple[int, list[tuple[int, int, int]]]]:
+        """Runs of second-group actions by the class of the count vector that they serve."""
+        if self._row_class is None:
+            return [(0, runs)]
+        own: dict[int, list[tuple[int, int, int]]] = {}
+        for run in runs:
+            own.setdefault(int(self._row_class[run[2]]), []).append(run)
+        return sorted(own.items())
 
     def _schedule(self, n_workers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Deal the tasks to the workers, longest first to the least loaded; with scratch for each worker."""
@@ -285,8 +303,8 @@ class MeetInTheMiddle:
         if backed_up is None:
             backed_up = np.empty((self.r_g.shape[0], value.shape[1]))
             self.sweep(value, backed_up)
-        action = np.empty(backed_up.shape, dtype=np.int32)
-        item = np.empty(backed_up.shape, dtype=np.int64)
+        action = np.zeros(backed_up.shape, dtype=np.int32)
+        item = np.zeros(backed_up.shape, dtype=np.int64)
         *tables, work = self._law_tables()
         with _blas().limit(limits=1, user_api="blas"):
             joint_kernels.greedy_joint(

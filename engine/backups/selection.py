@@ -11,6 +11,8 @@ import numpy as np
 from ...kernels.lattice import MAX_RANK, lattice_size
 from ..action_classes import count_items, item_starts, list_counts, list_items, next_state_laws, shared_items_of_maps
 from ..game import Game
+from ..lifting import LiftedGame, lift
+from .coupled import Coupled, CoupledListed
 from .global_tables import RoundingTerms
 from .listed import Listed
 from .meet_in_the_middle import MeetInTheMiddle
@@ -141,9 +143,14 @@ class _SharedByMaps:
 
 def check_listed(game: Game | GameSlice, k: int, actions: str, samples: int, memory_bytes: int) -> int:
     """Number of items to list; TooLargeError if their tables do not fit."""
+    lifted = lift(game, k)
     n_items = count_items(k, game.n_sl, game.n_al, actions)
     n_categories = game.n_sl * (game.n_al if actions in ("joint", "shared") else 1)
     needed = n_items * (game.n_sg * (4 * max(1, samples) + 8) + 16 * n_categories)
+    if lifted is not None:
+        # One item list for each field value is made from all items; each keeps its mixed values.
+        needed += n_items * (4 * max(1, samples) + 8 * n_categories + 1)
+        needed += 8 * lifted.n_sg * game.n_ag * lifted.row_class.size
     if needed > memory_bytes:
         raise TooLargeError(
             f"k: listing {n_items:.4g} items of {actions} actions with k = {k} needs {readable_bytes(needed)}, "
@@ -154,22 +161,51 @@ def check_listed(game: Game | GameSlice, k: int, actions: str, samples: int, mem
 
 def make_listed(
     game: Game | GameSlice, k: int, actions: str, samples: int, seed: int, local_policy, memory_bytes: int
-) -> Listed:
+) -> Listed | CoupledListed:
     """Backup of the sampled (`samples` ≥ 1) or the rounded (`samples` = 0) expectation."""
-    n_items = check_listed(game, k, actions, samples, memory_bytes)
+    check_listed(game, k, actions, samples, memory_bytes)
     counts = list_counts(k, game.n_sl)
     starts = item_starts(k, game.n_sl, game.n_al, actions)
+    lifted = lift(game, k)
+    if lifted is not None:
+        return _make_coupled_listed(lifted, k, actions, samples, seed, lifted.by_row(local_policy), counts, starts)
+    categories, laws, rewards = _listed_items(game, k, actions, local_policy, counts)
+    return Listed(
+        game.P_g, game.r_g, game.gamma, laws, rewards, categories, starts, k, samples, seed, getattr(game, "first", 0)
+    )
+
+
+def _listed_items(game, k: int, actions: str, local_policy, counts: np.ndarray):
+    """Categories of all items, and laws and rewards of the categories, as `Listed` takes them."""
     if actions in ("joint", "shared"):
-        categories = np.concatenate([list_items(c, game.n_al, actions) for c in counts]).reshape(n_items, -1)
+        items = np.concatenate([list_items(c, game.n_al, actions) for c in counts])
+        categories = items.reshape(len(items), -1)
         laws = game.P_l.reshape(game.n_sg, 1, -1, game.n_sl)
         rewards = game.r_l.reshape(game.n_sg, 1, -1)
     else:
         laws, rewards = next_state_laws(game.P_l, game.r_l, k, actions, local_policy)
         categories = np.repeat(counts, laws.shape[1], axis=0)
-    return Listed(
-        game.P_g, game.r_g, game.gamma, laws, rewards, np.ascontiguousarray(categories), starts, k, samples, seed,
-        getattr(game, "first", 0),
-    )  # fmt: skip
+    return np.ascontiguousarray(categories), laws, rewards
+
+
+def _make_coupled_listed(
+    lifted: LiftedGame, k: int, actions: str, samples: int, seed: int, local_policy, counts: np.ndarray,
+    starts: np.ndarray,
+) -> CoupledListed:  # fmt: skip
+    """The items of each field value in a list of their own; an item draws the same numbers under any field."""
+    categories, laws, rewards = _listed_items(lifted, k, actions, local_policy, counts)
+    per_counts = np.diff(starts)
+
+    def make(f: int, places: np.ndarray) -> Listed:
+        own = np.repeat(lifted.row_class == f, per_counts)
+        own_starts = np.concatenate([[0], np.cumsum(per_counts[places])]).astype(np.int64)
+        rows = slice(f, None, lifted.n_f)
+        return Listed(
+            np.ascontiguousarray(lifted.P_g[rows]), np.ascontiguousarray(lifted.r_g[rows]), lifted.gamma, laws[rows],
+            rewards[rows], categories, own_starts, k, samples, seed, 0, own,
+        )  # fmt: skip
+
+    return CoupledListed(make, lifted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,8 +222,9 @@ class ExactChoice:
 
 
 def choose_exact(
-    game: Game | GameSlice, k: int, actions: str, local_policy, *, method: str | None, error: float, memory_bytes: int
-) -> ExactChoice:
+    game: Game | GameSlice | LiftedGame, k: int, actions: str, local_policy, *, method: str | None, error: float,
+    memory_bytes: int,
+) -> ExactChoice:  # fmt: skip
     """Choose the named exact method, or the cheapest one that fits; nothing large is allocated.
 
     Parameters
@@ -203,6 +240,9 @@ def choose_exact(
     ValueError
         The named method does not serve the class, or its rounding error would exceed `error`.
     """
+    lifted = lift(game, k)
+    if lifted is not None:
+        game, local_policy = lifted, lifted.by_row(local_policy)
     candidates: list[tuple[float, str]] = []
     refusals: list[str] = []
     n_c = lattice_size(k, game.n_sl)
@@ -220,7 +260,8 @@ def choose_exact(
             refusals.append(f"symmetric-power needs {readable_bytes(needed)}")
         else:
             laws, _ = next_state_laws(game.P_l, game.r_l, k, actions, local_policy)
-            factors = Factorisation(laws, k, getattr(game, "game", game).n_sg * laws.shape[1])
+            whole = game.game if isinstance(game, GameSlice) else game
+            factors = Factorisation(laws, k, whole.n_sg * laws.shape[1])
             if factors.relative_error(k) > error:
                 refusals.append(f"symmetric-power amplifies rounding by {factors.rho:.3g} to the power {k}")
             else:
@@ -235,7 +276,8 @@ def choose_exact(
         if needed > memory_bytes:
             refusals.append(f"meet-in-the-middle needs {readable_bytes(needed)}")
         else:
-            candidates.append((plan.multiplications / 4, "meet-in-the-middle"))
+            # It alone leaves out the count vectors of other field values.
+            candidates.append((plan.multiplications / 4 / getattr(game, "n_f", 1), "meet-in-the-middle"))
 
     if method in (None, "recursion"):
         categories = game.n_sl if by_law else game.n_sl * game.n_al
@@ -257,20 +299,32 @@ def choose_exact(
 
 
 def make_exact(
-    game: Game | GameSlice, k: int, actions: str, local_policy, *, method: str | None, error: float, memory_bytes: int
-) -> Backup:
-    """Exact backup by the method of `choose_exact`, which see."""
+    game: Game | GameSlice | LiftedGame, k: int, actions: str, local_policy, *, method: str | None, error: float,
+    memory_bytes: int,
+) -> Backup:  # fmt: skip
+    """Exact backup by the method of `choose_exact`, which see.
+
+    With a field of F values that occur, meeting in the middle takes about the time that it takes without one; the symmetric power
+    and the recursion, which serve all count vectors together, take F times as long. The memory of tables is F-fold.
+    """
+    lifted = lift(game, k)
+    if lifted is not None:
+        inner = make_exact(
+            lifted, k, actions, lifted.by_row(local_policy), method=method, error=error, memory_bytes=memory_bytes
+        )
+        return Coupled(inner, lifted)
     choice = choose_exact(game, k, actions, local_policy, method=method, error=error, memory_bytes=memory_bytes)
     chosen, factors, plan = choice.method, choice.factors, choice.plan
     by_law = actions != "joint"
     tables = (game.P_g, game.r_g, game.gamma)
     if chosen == "meet-in-the-middle":
+        classes = (game.row_class, game.n_f) if isinstance(game, LiftedGame) else ()
         if actions == "fixed":
             laws, rewards = next_state_laws(game.P_l, game.r_l, k, actions, local_policy)
             # One policy is a game whose agents have one action.
             P_l, r_l = laws.transpose(0, 2, 1, 3), rewards.transpose(0, 2, 1)
-            return MeetInTheMiddle(game.P_g, P_l, game.r_g, r_l, game.gamma, k, "joint", plan)
-        return MeetInTheMiddle(game.P_g, game.P_l, game.r_g, game.r_l, game.gamma, k, actions, plan)
+            return MeetInTheMiddle(game.P_g, P_l, game.r_g, r_l, game.gamma, k, "joint", plan, *classes)
+        return MeetInTheMiddle(game.P_g, game.P_l, game.r_g, game.r_l, game.gamma, k, actions, plan, *classes)
     backup: SymmetricPower | Recursion
     if by_law:
         laws, rewards = next_state_laws(game.P_l, game.r_l, k, actions, local_policy)

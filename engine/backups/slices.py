@@ -8,6 +8,7 @@ from ...kernels.expectation.meet_in_the_middle import grow_group_laws
 from ...kernels.lattice import fill_successors, fill_sums, lattice_size, lattice_sizes
 from ..action_classes import list_counts, next_state_laws
 from ..game import Game
+from ..lifting import COUNTS_TELL, field_of_states
 from .row_options import make_row_options
 
 
@@ -75,12 +76,17 @@ def exact_q(
     items: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Q(s_g, c; a_g, item) for a value float64[n_sg, n_c], float64[n_ag, n_items]."""
-    mixed = game.r_g[s_g][:, None] + game.gamma * (game.P_g[s_g] @ value)
+    field = field_of_states(game, COUNTS_TELL)
+    f = 0 if field is None else int(field.value_of(counts))
+    P_g, P_l, r_g, r_l = (
+        table[s_g, f if table.shape[1] > 1 else 0] for table in map(game.with_field_axis, ("P_g", "P_l", "r_g", "r_l"))
+    )
+    mixed = r_g[:, None] + game.gamma * (P_g @ value)
     if actions in ("joint", "shared"):
-        reward = np.tensordot(items, game.r_l[s_g], axes=2) / k
-        return expect_at_counts(mixed, game.P_l[s_g], counts, actions) + reward
+        reward = np.tensordot(items, r_l, axes=2) / k
+        return expect_at_counts(mixed, P_l, counts, actions) + reward
     laws, rewards = next_state_laws(
-        game.P_l[[s_g]], game.r_l[[s_g]], k, actions, None if local_policy is None else local_policy[[s_g]]
+        P_l[None], r_l[None], k, actions, None if local_policy is None else local_policy[[s_g]]
     )
     columns = [expect_at_counts(mixed, law[:, None, :], counts, "joint")[:, 0] for law in laws[0]]
     return np.stack(columns, axis=1) + (rewards[0] @ counts) / k

@@ -19,6 +19,7 @@ import numpy as np
 from ..backups.selection import default_memory_bytes
 from ..deployment import half_width_of
 from ..game import Game
+from ..lifting import LONE_AGENT, refuse_field
 from ..policy import checked_local_policy, uniform_local_policy
 from ..solution import Solution
 from ..solve import Interrupted, SweepReport, solve
@@ -79,6 +80,7 @@ def alternate(
     KofnFileError    the checkpoint belongs to another alternation
     Interrupted      `should_stop` said so; the checkpoints are on disk
     """
+    refuse_field(game, LONE_AGENT)
     if settings is None:
         agents = game.n_agents if n is None else n
         if agents is None:

@@ -14,6 +14,7 @@ from ..backups.selection import default_memory_bytes
 from ..evaluation.evaluate import build_chain, initial_measure, stationary_occupancy
 from ..game import Game, positive_integer
 from ..initial_law import count_law
+from ..lifting import LONE_AGENT, refuse_field
 from ..policy import SubsamplePolicy, checked_local_policy
 from ..tabulation import shown
 
@@ -77,6 +78,7 @@ def close(
     ValueError       one line that names the field
     TooLargeError    the chain of (s_g, c) does not fit
     """
+    refuse_field(game, LONE_AGENT)
     if closure not in CLOSURES:
         raise ValueError(f"closure: found {shown(closure)}, expected one of {', '.join(CLOSURES)}")
     k = positive_integer("k", k)

@@ -11,6 +11,7 @@ import numpy as np
 from ...kernels.bellman.certificate import certified_offsets, change_range
 from ...kernels.bellman.local_agent import follow_local_agent, soften, sweep_local_agent
 from ..game import Game
+from ..lifting import LONE_AGENT, refuse_field
 from ..solve import ConvergenceError
 from ..tabulation import ROW_SUM_ATOL, shown
 
@@ -71,6 +72,7 @@ def learn_local(
     ValueError          one line that names the field; also a `tol` below what rounding allows
     ConvergenceError    `max_sweeps` spent
     """
+    refuse_field(game, LONE_AGENT)
     laws = _checked_transition(transition, game)
     for name, number in (("tau_min", tau_min), ("tau_scale", tau_scale), ("tol", tol)):
         if not 0.0 < number < math.inf:

@@ -32,6 +32,7 @@ from ...kernels.lattice import fill_successors, lattice_size, lattice_sizes
 from ..backups.selection import TooLargeError, choose_exact, default_memory_bytes, readable_bytes
 from ..deployment import Deployment, deploy, half_width_of, steps_until
 from ..game import Game, positive_integer
+from ..lifting import refuse_field
 from ..policy import SubsamplePolicy
 from ..solve import Interrupted, solve
 from ..surrogate import useful_error
@@ -120,6 +121,7 @@ def mean_field_gains(
     ------
     ValueError, TooLargeError, Interrupted
     """
+    refuse_field(game, "the brackets hold where agents touch each other through the global agent alone")
     if policy.k_local != 1:
         raise ValueError(f"policy: found local agents that see {policy.k_local}, expected 1: themselves alone")
     if positive_integer("runs", runs) < 4:

@@ -33,7 +33,7 @@ class Player:
     gamma : float
     own_law : float64[n_rows, n_actions, n_columns]     what the policy has the player do
     shared_reward : float64[n_rows, n_columns]          whatever it does
-    own_reward : float64[n_rows, n_actions]
+    own_reward : float64[n_rows, n_actions], or float64[n_rows, n_actions, n_columns] where it depends on the column
     expect : function of a value float64[n_rows, n_columns], giving float64[n_rows, n_actions, n_columns]: E[V(next state)]
     relative_error : function without arguments         rounding and truncation of `expect`, relative to the largest |V|
     """
@@ -156,7 +156,8 @@ def _response_value(
 
 def _rewards(player: Player) -> np.ndarray:
     """float64[n_rows, n_actions, n_columns]."""
-    return player.shared_reward[:, None, :] + player.own_reward[:, :, None]
+    own = player.own_reward
+    return np.ascontiguousarray(player.shared_reward[:, None, :] + (own if own.ndim == 3 else own[:, :, None]))
 
 
 def _no_response(player: Player) -> np.ndarray:

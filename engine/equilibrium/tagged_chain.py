@@ -3,11 +3,13 @@
 N_o are the counts of the other n − 1 agents, and N = N_o + e_s the population. Given (s_g, N) everyone draws independently:
 the global agent from π̄_g(· | s_g, N), the others from M(s_g, N), the tagged agent from the row of P_l of its action; the tagged
 agent may be in the samples of all others. The law of N_o' depends on s through N alone, so where the local policy does not look at
-other agents one law for each s_g serves every s.
+other agents one law for each s_g serves every s. In a game with a field of states all tables are those of f(N), in which the tagged
+agent counts.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -20,7 +22,7 @@ from ..action_classes import list_counts
 from ..backups.global_tables import GlobalTables
 from ..backups.selection import TooLargeError, readable_bytes, readable_number
 from ..backups.symmetric_power import EPSILON
-from ..evaluation.lumped_chain import arrange_outcomes
+from ..evaluation.lumped_chain import POPULATIONS_TELL, arrange_outcomes, field_values_of, local_means
 from ..evaluation.plan import (
     BLOCK_ENTRIES,
     FRESH_LAWS,
@@ -34,6 +36,7 @@ from ..evaluation.plan import (
 from ..evaluation.population_laws import PopulationLaws, in_threads
 from ..game import Game
 from ..initial_law import initial_count_law
+from ..lifting import field_of_states
 from ..policy import SubsamplePolicy
 
 SELFISH, TEAM = "selfish", "team"
@@ -66,7 +69,7 @@ def plan_tagged(
     n_others, n_all = lattice_size(n - 1, n_sl), lattice_size(n, n_sl)
     states = n_sg * n_sl * n_others
     n_laws = n_sg if n_laws is None else n_laws
-    columns = min(n_ag, n_sg)
+    columns = n_sg if game.has_field_axis("P_g") else min(n_ag, n_sg)
     functions = n_laws * columns * n_sl
     samples = lattice_size(k_global, n_sl) + lattice_size(k_local - 1, n_sl)
     # Vectors and tables over the states; tables over the populations; functions, what is expected of them, samples.
@@ -137,8 +140,9 @@ class TaggedChain:
         sizes = game, policy.k_global, policy.k_local, n, memory_bytes
         plan_tagged(*sizes, blind=True)
         n_sl = game.n_sl
+        field_of_states(game, POPULATIONS_TELL)
         rows = _arrange_rows(game, policy)
-        blind = [n_sl == 1 or bool((table == table[:, :, :1]).all()) for table in rows[:, :, :n_sl]]
+        blind = [n_sl == 1 or bool((table == table[:1, :, :, :1]).all()) for table in rows[:, :, :, :n_sl]]
         n_laws = sum(1 if ok else n_sl for ok in blind)
         plan_tagged(*sizes, n_laws=n_laws, blind=all(blind))
         self.game, self.n = game, n
@@ -148,6 +152,7 @@ class TaggedChain:
         self._joined = np.empty((self.n_c, n_sl), dtype=np.int32)
         fill_successors(n - 1, lattice_sizes(n, n_sl), self._joined)
         at_start = initial_count_law(game, n)[self._joined] * (self.populations + 1) / n
+        self._field_values = field_values_of(game, list_counts(n, n_sl))
         self.initial = game.rho_g[:, None, None] * at_start.T
         self._weights, global_reward = self._mix_global(policy)
         laws, self._law_of, self.own_law, others_reward = self._mix_local(rows, blind, policy.k_local - 1)
@@ -165,22 +170,33 @@ class TaggedChain:
     def _mix_global(self, policy: SubsamplePolicy) -> tuple[np.ndarray, np.ndarray]:
         """Weights of what the global agent's move is listed by, float64[n_sg, n_sl, n_x, n_No], and its mean reward."""
         game = self.game
-        # Actions or next states, whichever are fewer: each takes an expectation over the others' next counts.
-        self._steps = GlobalTables(game.P_g, np.zeros_like(game.r_g), 1.0) if game.n_ag <= game.n_sg else None
+        P_g, r_g = game.with_field_axis("P_g"), game.with_field_axis("r_g")
+        # Actions or next states, whichever are fewer: each takes an expectation over the others' next counts. With a P_g that
+        # depends on N it is the next states.
+        by_action = game.n_ag <= game.n_sg and P_g.shape[1] == 1
+        self._steps = GlobalTables(P_g[:, 0], np.zeros((game.n_sg, game.n_ag)), 1.0) if by_action else None
         space = execution.make_sample_space(policy.k_global, game.n_sl)
         laws = _tabulate(
             execution.tabulate_global_laws, policy.global_action, list_counts(self.n, game.n_sl), space, (game.n_ag,)
         )
-        weights = np.empty((game.n_sg, game.n_sl, min(game.n_ag, game.n_sg), self.n_c))
+        weights = np.empty((game.n_sg, game.n_sl, game.n_ag if by_action else game.n_sg, self.n_c))
         reward = np.empty((game.n_sg, game.n_sl, self.n_c))
         for s_g in range(game.n_sg):
             # Sums of NumPy, not products of a BLAS: the same bits on any number of threads.
-            table = laws[s_g] if self._steps is not None else np.einsum("na,ax->nx", laws[s_g], game.P_g[s_g])
-            means = np.einsum("na,a->n", laws[s_g], game.r_g[s_g])
+            table = laws[s_g]
+            if not by_action:
+                table = self._mean_over_actions(laws[s_g], P_g[s_g])
+            means = self._mean_over_actions(laws[s_g], r_g[s_g])
             for s in range(game.n_sl):
                 weights[s_g, s] = table[self._joined[:, s]].T
                 reward[s_g, s] = means[self._joined[:, s]]
         return weights, reward
+
+    def _mean_over_actions(self, law: np.ndarray, table: np.ndarray) -> np.ndarray:
+        """Σ_a law[N, a] table[f(N), a, …], float64[n_N, …]; a table whose first axis has one entry has it for every N."""
+        if len(table) == 1:
+            return np.einsum("na,a...->n...", law, table[0])
+        return np.einsum("na,na...->n...", law, table[self._field_values])
 
     def _mix_local(
         self, rows: np.ndarray, blind: list[bool], k_others: int
@@ -194,11 +210,11 @@ class TaggedChain:
         own_law = np.empty((game.n_sg, n_sl, game.n_al, self.n_c))
         reward = np.empty((game.n_sg, n_sl, self.n_c))
         for s_g in range(game.n_sg):
-            table = rows[s_g : s_g + 1]
-            if (table == table[..., :1]).all():
+            table = rows[s_g]
+            if (table == table[:1, :, :, :1]).all():
                 means = np.broadcast_to(table[0, :, :, 0], (len(populations), *table.shape[1:3]))
             else:
-                means = _tabulate(execution.tabulate_local_means, table, populations, space, table.shape[1:3])[0]
+                means = local_means(table, populations, self._field_values, space)
             law_of.append([len(laws) + (0 if blind[s_g] else s) for s in range(n_sl)])
             if blind[s_g]:
                 laws.append(np.ascontiguousarray(table[0, :, :n_sl, 0]))
@@ -224,10 +240,24 @@ class TaggedChain:
         return self._laws.truncated_mass
 
     def reward_tables(self, reward: str) -> tuple[np.ndarray, np.ndarray]:
-        """Rewards float64[n_sg, n_sl, n_No], whatever the tagged agent does, and float64[n_sg, n_sl, n_al], by its action."""
+        """Rewards float64[n_sg, n_sl, n_No], whatever the tagged agent does, and by its action: float64[n_sg, n_sl, n_al].
+
+        Where r_l depends on a field these are float64[n_sg, n_sl, n_al, n_No].
+        """
+        own = self._own_reward
         if checked_reward(reward) == TEAM:
-            return self._team_reward, self.game.r_l / self.n
-        return np.zeros_like(self._team_reward), np.array(self.game.r_l)
+            return self._team_reward, own / self.n
+        return np.zeros_like(self._team_reward), np.array(own)
+
+    @functools.cached_property
+    def _own_reward(self) -> np.ndarray:
+        game = self.game
+        if self._field_values is None or not game.has_field_axis("r_l"):
+            return game.with_field_axis("r_l")[:, 0]
+        own = np.empty(self.own_law.shape)
+        for s in range(game.n_sl):
+            own[:, s] = game.r_l[:, self._field_values[self._joined[:, s]], s].transpose(0, 2, 1)
+        return own
 
     # Steps.
 
@@ -250,15 +280,35 @@ class TaggedChain:
         expected = self._expect_moves(value)
         out = np.empty(self.own_law.shape)
 
+        P_l = game.with_field_axis("P_l")
+        by_population = own.ndim == 4
+        no_reward = np.zeros(game.n_al)
+
         def fill(pair: int) -> None:
             s_g, s = divmod(pair, game.n_sl)
-            tagged_q(
-                expected[self._law_of[s_g][s]], self._weights[s_g, s], game.P_l[s_g, s], shared[s_g, s], own[s_g, s],
-                gamma, out[s_g, s],
-            )  # fmt: skip
+            moves, weights = expected[self._law_of[s_g][s]], self._weights[s_g, s]
+            action_reward = no_reward if by_population else own[s_g, s]
+            if P_l.shape[1] == 1:
+                tagged_q(moves, weights, P_l[s_g, 0, s], shared[s_g, s], action_reward, gamma, out[s_g, s])
+            else:
+                for f, places in self._places_by_field(s):
+                    part = np.empty((game.n_al, places.size))
+                    tagged_q(
+                        np.ascontiguousarray(moves[:, :, places]), np.ascontiguousarray(weights[:, places]), P_l[s_g, f, s],
+                        shared[s_g, s, places], action_reward, gamma, part,
+                    )  # fmt: skip
+                    out[s_g, s][:, places] = part
+            if by_population:
+                out[s_g, s] += own[s_g, s]
 
         in_threads(fill, game.n_sg * game.n_sl)
         return out
+
+    def _places_by_field(self, s: int) -> list[tuple[int, np.ndarray]]:
+        """Field values that occur with the tagged agent in s, and the N_o at which each does."""
+        assert self._field_values is not None
+        values = self._field_values[self._joined[:, s]]
+        return [(int(f), np.flatnonzero(values == f)) for f in np.unique(values)]
 
     def _expect_moves(self, value: np.ndarray) -> np.ndarray:
         """E[V_x(N_o', s')] under each law of the next population, float64[n_laws, n_x, n_sl, n_No]."""
@@ -281,13 +331,15 @@ class TaggedChain:
 
 
 def _arrange_rows(game: Game, policy: SubsamplePolicy) -> np.ndarray:
-    """What a local agent does by the others it sees: `arrange_outcomes`, and then the law of its action, on axis 2."""
+    """What a local agent does by the others it sees: `arrange_outcomes`, and then the law of its action, on axis 3."""
     k_others, n_sl = policy.k_local - 1, game.n_sl
     successors = np.empty((lattice_size(k_others, n_sl), n_sl), dtype=np.int32)
     fill_successors(k_others, lattice_sizes(k_others + 1, n_sl), successors)
     laws = np.empty((game.n_sg, n_sl, game.n_al, successors.shape[0]))
     execution.arrange_local_laws(policy.local_action, successors, laws)
-    return np.concatenate([arrange_outcomes(game, policy), laws], axis=2)
+    outcomes = arrange_outcomes(game, policy)
+    laws = np.broadcast_to(laws[:, None], (game.n_sg, outcomes.shape[1], *laws.shape[1:]))
+    return np.concatenate([outcomes, laws], axis=3)
 
 
 def _tabulate(

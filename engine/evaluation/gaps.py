@@ -2,7 +2,8 @@
 
 V*_n(s_g, N) ≤ E_{c ~ HG(N, k)} V*_k(s_g, c) for k ≤ n, in the classes joint, shared and fixed: watch k of the n agents, and the
 others become private randomness of whoever controls the k, which cannot make them earn more than V*_k; the n-agent reward is
-the mean of the rewards of such groups. So any k that is solved bounds V*_n from above, V*_k from an exchangeable initial law
+the mean of the rewards of such groups. (With a field the others are no private randomness: they count in it, and neither bound
+holds.) So any k that is solved bounds V*_n from above, V*_k from an exchangeable initial law
 never rises with k, and every policy that is evaluated bounds V*_n from below.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..game import Game, positive_integer
+from ..lifting import refuse_field
 
 CONFIDENCE = 0.95
 MIN_POINTS = 3
@@ -90,7 +92,7 @@ def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def sampling_bound(game: Game, n: int, k: int) -> float:
-    """The bound on the optimality gap of SUBSAMPLE-MFQ, with constants: Õ(1/√k), and true for every game.
+    """The bound on the optimality gap of SUBSAMPLE-MFQ, with constants: Õ(1/√k), and true for every game without a field.
 
         2 r̃ / (1 − γ)² · ( √( (n − k + 1) / (2 n k) · ln(2 |S_l| |A_l| |A_g| √k) ) + 1/√k ),    r̃ = max |r_g| + max |r_l|
 
@@ -113,6 +115,7 @@ def sampling_bound(game: Game, n: int, k: int) -> float:
     Anand and Qu (2024), arXiv 2403.00222.
     """
     n, k = positive_integer("n", n), positive_integer("k", k)
+    refuse_field(game, "the bound is proved for agents that touch each other through the global agent alone")
     if k > n:
         raise ValueError(f"k: found {k}, expected at most n = {n}")
     largest = float(np.abs(game.r_g).max() + np.abs(game.r_l).max())

@@ -4,9 +4,9 @@ Given s_g and the population N the agents draw independently, so that s_g' and N
 
     a_g ~ π̄_g(· | s_g, N),  s_g' ~ P_g[s_g, a_g, ·],  N' = Σ_s Multinomial(N_s, M(s_g, N)[s, ·]),  M = Σ_a π̄_l P_l
 
-with the hypergeometric means π̄ of the policy. Where M does not depend on N the law of N' is a symmetric power, taken in
-place; elsewhere each population has a law of its own, which is built once and kept, or built anew in every step if the laws
-do not fit the memory.
+with the hypergeometric means π̄ of the policy. In a game with a field of states all tables are those of f(N). Where M does not
+depend on N the law of N' is a symmetric power, taken in place; elsewhere each population has a law of its own, which is built
+once and kept, or built anew in every step if the laws do not fit the memory.
 """
 
 from __future__ import annotations
@@ -14,34 +14,85 @@ from __future__ import annotations
 import copy
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ...kernels import execution
 from ...kernels.evaluation.global_agent import deal_to_next_states, mean_over_actions
-from ...kernels.lattice import fill_successors, lattice_size, lattice_sizes
 from ..action_classes import list_counts
 from ..backups.global_tables import GlobalTables
 from ..backups.symmetric_power import EPSILON
 from ..game import Game
+from ..lifting import field_of_states, values_at
 from ..policy import SubsamplePolicy
+from ..rollouts import arrange_rows
 from .plan import BLOCK_ENTRIES, plan_evaluation
 from .population_laws import N_PARTS, PopulationLaws, in_threads
 
 __all__ = ["N_PARTS", "LumpedChain", "arrange_outcomes"]
 
+POPULATIONS_TELL = "the chain of the populations is exact only where they tell the field value"
+
 
 def arrange_outcomes(game: Game, policy: SubsamplePolicy) -> np.ndarray:
-    """What a local agent's step leads to by the others it sees, float64[n_sg, n_sl, n_sl + 1, |Λ(k_local − 1, n_sl)|].
+    """What a local agent's step leads to by the others it sees, float64[n_sg, n_f, n_sl, n_sl + 1, |Λ(k_local − 1, n_sl)|].
 
-    Entries of axis 2 are the law of the next state and, last, the mean reward.
+    Entries of axis 3 are the law of the next state and, last, the mean reward. Axis 1 is that of the field values, of size 1
+    where neither P_l nor r_l depends on them.
     """
-    k_others, n_sl = policy.k_local - 1, game.n_sl
-    successors = np.empty((lattice_size(k_others, n_sl), n_sl), dtype=np.int32)
-    fill_successors(k_others, lattice_sizes(k_others + 1, n_sl), successors)
-    rows = np.empty((game.n_sg, n_sl, n_sl + 1, successors.shape[0]))
-    execution.arrange_local_outcomes(policy.local_action, game.P_l, game.r_l, successors, rows)
-    return rows
+    rows = arrange_rows(game, policy, drawn=False)
+    return rows.reshape(game.n_sg, -1, *rows.shape[1:])
+
+
+def field_values_of(game: Game, populations: np.ndarray) -> np.ndarray | None:
+    """The field value at each population, int64[n_N], or None where no table depends on it; ValueError if they do not tell it."""
+    field = field_of_states(game, POPULATIONS_TELL)
+    return None if field is None else field.value_of(populations)
+
+
+def local_means(
+    rows: np.ndarray, populations: np.ndarray, field_values: np.ndarray | None, space: execution.SampleSpace
+) -> np.ndarray:
+    """What rows of one s_g come to on average in each population, float64[n_N, n_sl, n_x].
+
+    Parameters
+    ----------
+    rows : float64[n_f or 1, n_sl, n_x, |Λ(k_local − 1, n_sl)|]
+    populations : int64[n_N, n_sl]
+    field_values : int64[n_N] or None    which row to take
+    space : SampleSpace                  of Λ(k_local − 1, n_sl)
+    """
+    n_c = len(populations)
+    means = np.empty((n_c, *rows.shape[1:3]))
+    if len(rows) == 1 or field_values is None:
+        runs: list[tuple[int, Any]] = [(0, slice(0, n_c))]
+    else:
+        runs = [(int(f), np.flatnonzero(field_values == f)) for f in np.unique(field_values)]
+    for f, places in runs:
+        chosen, only = populations[places], rows[f : f + 1]
+        found = means[places] if isinstance(places, slice) else np.empty((len(chosen), *means.shape[1:]))
+        starts = np.linspace(0, len(chosen), min(len(chosen), 64) + 1).astype(np.int64)
+
+        def fill(i: int, only=only, chosen=chosen, found=found, starts=starts) -> None:
+            part = found[None, starts[i] : starts[i + 1]]
+            execution.tabulate_local_means(only, chosen[starts[i] : starts[i + 1]], space, part)
+
+        in_threads(fill, len(starts) - 1)
+        if not isinstance(places, slice):
+            means[places] = found
+    return means
+
+
+def _is_blind(rows: np.ndarray) -> bool:
+    """Whether the law of the next state, by rows float64[n_f, n_sl, n_sl + 1, n_others], depends neither on others nor on a field.
+
+    Without a field the mean reward is asked for too.
+    """
+    n_f, n_sl = rows.shape[:2]
+    table = rows[:, :, :n_sl] if n_f > 1 else rows
+    return n_sl == 1 or bool((table == table[:1, :, :, :1]).all())
 
 
 class LumpedChain:
@@ -68,13 +119,18 @@ class LumpedChain:
         # What every route takes, before anything of that size is allocated; then whether the laws depend on the population,
         # which shows in the policy alone.
         plan_evaluation(game, policy.k_global, policy.k_local, n, memory_bytes, blind=True)
+        field_of_states(game, POPULATIONS_TELL)
         outcomes = arrange_outcomes(game, policy)
-        blind = [game.n_sl == 1 or bool((rows == rows[:, :, :1]).all()) for rows in outcomes]
+        blind = [_is_blind(rows) for rows in outcomes]
         plan_evaluation(game, policy.k_global, policy.k_local, n, memory_bytes, blind=all(blind))
         self.game, self.n, self.truncation, self.error = game, n, truncation, error
         self.populations = list_counts(n, game.n_sl)
         self.n_c = self.populations.shape[0]
-        self._global_steps = GlobalTables(game.P_g, np.zeros((game.n_sg, game.n_ag)), 1.0)
+        self._field_values = field_values_of(game, self.populations)
+        self._coupled_steps = self._field_values is not None and game.has_field_axis("P_g")
+        if not self._coupled_steps:
+            self._P_g = game.with_field_axis("P_g")[:, 0]
+            self._global_steps = GlobalTables(self._P_g, np.zeros((game.n_sg, game.n_ag)), 1.0)
         self.action_law = self._mix_global(policy)
         laws, self.local_reward = self._mix_local(outcomes, blind, policy.k_local - 1)
         self._laws = PopulationLaws(
@@ -122,21 +178,16 @@ class LumpedChain:
         shares = self.populations / self.n
         laws: list[np.ndarray] = []
         reward = np.empty((game.n_sg, self.n_c))
-        starts = np.linspace(0, self.n_c, min(self.n_c, 64) + 1).astype(np.int64)
         for s_g in range(game.n_sg):
             if blind[s_g]:
-                laws.append(np.ascontiguousarray(rows[s_g, :, :n_sl, 0]))
-                reward[s_g] = shares @ rows[s_g, :, n_sl, 0]
-                continue
-            means = np.empty((self.n_c, n_sl, n_sl + 1))
-            only = rows[s_g : s_g + 1]
-
-            def fill(i: int, only: np.ndarray = only, means: np.ndarray = means) -> None:
-                part = means[None, starts[i] : starts[i + 1]]
-                execution.tabulate_local_means(only, self.populations[starts[i] : starts[i + 1]], space, part)
-
-            in_threads(fill, len(starts) - 1)
+                laws.append(np.ascontiguousarray(rows[s_g, 0, :, :n_sl, 0]))
+                if rows.shape[1] == 1:
+                    reward[s_g] = shares @ rows[s_g, 0, :, n_sl, 0]
+                    continue
+            means = local_means(rows[s_g], self.populations, self._field_values, space)
             reward[s_g] = (shares * means[:, :, n_sl]).sum(axis=1)
+            if blind[s_g]:
+                continue
             # A law that rounding left off one would lose or make mass in every step.
             law = np.ascontiguousarray(means[:, :, :n_sl])
             law /= np.maximum(law.sum(axis=2, keepdims=True), np.finfo(float).tiny)
@@ -155,7 +206,7 @@ class LumpedChain:
 
     # Steps.
 
-    def expect(self, functions: np.ndarray) -> np.ndarray:
+    def expect(self, functions: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """E[f(N') | s_g, N], float64[n_sg, n_functions, n_N], of functions float64[n_sg, n_functions, n_N] for each s_g."""
         return self._laws.expect(functions)
 
@@ -163,19 +214,41 @@ class LumpedChain:
         """The adjoint of `expect`: Σ_N m(N) Pr[N' | s_g, N], float64[n_sg, n_functions, n_N]."""
         return self._laws.spread(measures)
 
+    def _next_laws(self, s_g: int) -> np.ndarray:
+        """P_g[s_g, f(N), a_g, s_g'] where it depends on the field, float64[n_N, n_ag, n_sg]."""
+        return self.game.P_g[s_g, self._field_values]
+
     def expect_actions(self, value: np.ndarray) -> np.ndarray:
         """E[V(s_g', N') | s_g, N, a_g], float64[n_sg, n_ag, n_N], of a value float64[n_sg, n_N]."""
-        return self.expect(self._global_steps.mixed(value))
+        if not self._coupled_steps:
+            return self.expect(self._global_steps.mixed(value))
+        game = self.game
+        expected = self.expect([value] * game.n_sg)
+        out = np.empty((game.n_sg, game.n_ag, self.n_c))
+        for s_g in range(game.n_sg):
+            # Sums of NumPy, not products of a BLAS: the same bits on any number of threads.
+            out[s_g] = np.einsum("nat,tn->an", self._next_laws(s_g), expected[s_g])
+        return out
 
     def q(self, value: np.ndarray) -> np.ndarray:
         """Q(s_g, N; a_g), float64[n_sg, n_ag, n_N], where the local agents play their policy."""
-        game = self.game
-        return game.r_g[:, :, None] + self.local_reward[:, None, :] + game.gamma * self.expect_actions(value)
+        return self.global_reward + self.local_reward[:, None, :] + self.game.gamma * self.expect_actions(value)
+
+    @functools.cached_property
+    def global_reward(self) -> np.ndarray:
+        """r_g by population, float64[n_sg, n_ag, n_N or 1]."""
+        table = self.game.with_field_axis("r_g")
+        if self._field_values is not None:
+            table = values_at(table, self._field_values)
+        return table.transpose(0, 2, 1)
 
     @functools.cached_property
     def reward(self) -> np.ndarray:
         """Mean reward of a step, float64[n_sg, n_N]."""
-        return np.einsum("gan,ga->gn", self.action_law, self.game.r_g) + self.local_reward
+        r_g = self.global_reward
+        if r_g.shape[2] == 1:
+            return np.einsum("gan,ga->gn", self.action_law, r_g[:, :, 0]) + self.local_reward
+        return np.einsum("gan,gan->gn", self.action_law, r_g) + self.local_reward
 
     def step_value(self, value: np.ndarray) -> np.ndarray:
         """E[V(s_g', N') | s_g, N], float64[n_sg, n_N]."""
@@ -185,8 +258,12 @@ class LumpedChain:
 
     def step_measure(self, measure: np.ndarray) -> np.ndarray:
         """The measure one step later, float64[n_sg, n_N]: the adjoint of `step_value`."""
+        moving = measure[:, None, :] * self.action_law
+        if self._coupled_steps:
+            by_next = [np.einsum("an,nat->tn", moving[s_g], self._next_laws(s_g)) for s_g in range(self.game.n_sg)]
+            return self.spread(np.stack(by_next)).sum(axis=0)
         out = np.empty((self.game.n_sg, self.n_c))
-        deal_to_next_states(self.game.P_g, self.spread(measure[:, None, :] * self.action_law), out)
+        deal_to_next_states(self._P_g, self.spread(moving), out)
         return out
 
     def relative_error(self) -> float:

@@ -46,15 +46,17 @@ def plan_evaluation(
 
     Parameters
     ----------
-    blind : bool, optional    whether every local law ignores the population; by default if k_local = 1
+    blind : bool, optional    whether every local law ignores the population; by default if k_local = 1 and P_l has no field
     """
-    blind = k_local == 1 if blind is None else blind
+    blind = k_local == 1 and not game.has_field_axis("P_l") if blind is None else blind
     n_sg, n_ag, n_sl = game.n_sg, game.n_ag, game.n_sl
     n_c = lattice_size(n, n_sl)
     states = n_sg * n_c
     samples = lattice_size(k_global, n_sl) + lattice_size(k_local - 1, n_sl)
     # Value and scratch vectors, π̄_g, populations, samples.
     base = 8 * states * (KRYLOV_VECTORS + 12 + 3 * n_ag) + 16 * n_c * n_sl + 40 * samples * n_sl
+    if game.has_field_axis("P_g"):
+        base += 8 * states * (2 * n_sg + n_ag * n_sg)
     mixing = states * samples * (n_sl * (n_sl + 1) if not blind else 1)
     too_large = (
         f"n: {n} agents in {n_sl} states have {readable_number(n_c)} populations, so that the chain has "

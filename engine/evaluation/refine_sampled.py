@@ -22,6 +22,7 @@ from ...kernels.execution import make_sample_space
 from ...kernels.streams import checked_seed
 from ..deployment import CONFIDENCE, MAX_AGENTS, deploy, half_width_of, steps_until
 from ..game import Game, positive_integer
+from ..lifting import field_of_states
 from ..policy import SubsamplePolicy
 from ..solve import Interrupted
 from ..versions import library_versions
@@ -73,6 +74,7 @@ def refine_sampled(
     """
     began = time.perf_counter()
     policy.check_fits(game)
+    field_of_states(game, "what an action of the global agent is worth is looked up by the counts of the states")
     n = positive_integer("n", n)
     if not policy.k <= n <= MAX_AGENTS:
         raise ValueError(f"n: found {n} agents, expected {policy.k} to {MAX_AGENTS}")
@@ -186,7 +188,7 @@ def _proposals(work: _Sampling, policy: SubsamplePolicy) -> tuple[np.ndarray, np
         chosen = looked_at[s_g[looked_at] == state]
         if not chosen.size:
             continue
-        q = game.r_g[state][:, None] + game.gamma * game.P_g[state] @ values[chosen].T
+        q = _action_values(game, state, here[chosen], values[chosen])
         sums = np.zeros((n_c, game.n_ag))
         measure = np.ascontiguousarray(weight[chosen]) / work.runs
         sum_over_populations(
@@ -196,6 +198,23 @@ def _proposals(work: _Sampling, policy: SubsamplePolicy) -> tuple[np.ndarray, np
         best[state] = sums.argmax(axis=1)
         gain[state] = sums.max(axis=1) - current
     return gain, best
+
+
+def _action_values(game: Game, s_g: int, populations: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """r_g + γ Σ_{s_g'} P_g V(s_g', N') without the local reward, which is the same for all a_g: float64[n_ag, n_rows].
+
+    Parameters
+    ----------
+    populations : int64[n_rows, n_sl]
+    values : float64[n_rows, n_sg]    V(s_g', N') at the next population of each row
+    """
+    P_g, r_g = game.with_field_axis("P_g")[s_g], game.with_field_axis("r_g")[s_g]
+    if len(P_g) == len(r_g) == 1:
+        return r_g[0][:, None] + game.gamma * P_g[0] @ values.T
+    assert game.field is not None
+    field_values = game.field.value_of(populations)
+    at = [field_values if len(table) > 1 else np.zeros_like(field_values) for table in (r_g, P_g)]
+    return r_g[at[0]].T + game.gamma * np.einsum("nat,nt->an", P_g[at[1]], values)
 
 
 def _thinned(weight: np.ndarray, n_kept: int) -> tuple[np.ndarray, np.ndarray]:

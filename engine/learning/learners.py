@@ -127,20 +127,27 @@ class SynchronousLearners:
         for name, curve in curves.items():
             getattr(self._records, name)[...] = curve
 
+    def arguments(self, first: int, n_steps: int, rows: slice = slice(None)) -> tuple:
+        """What `kernels.learning.synchronous.learn_synchronous` takes for some steps of some runs, all by default.
+
+        `kernels.learning.with_reward.learn_with_reward` takes a jitted reward before them. The arrays are those of the learners.
+        """
+        views = self.views
+        records = Records(self._records.every, *(curve[rows] for curve in self._records[1:]))
+        population = Population(*(array[rows] for array in self._population))
+        return (
+            views.scene, views.env_lens, views.env_graph, views.lens, views.graph, self._rule, population, self._seed, first,
+            n_steps, records,
+        )  # fmt: skip
+
     def advance(self, first: int, n_steps: int) -> None:
         """Make steps first … first + n_steps − 1; the runs are shared out among as many threads as kernels may use."""
-        views, runs = self.views, self._population.run.size
+        runs = self._population.run.size
         n_parts = min(runs, PARTS_PER_THREAD * numba.get_num_threads())
         ends = np.linspace(0, runs, n_parts + 1).astype(np.int64)
 
         def advance(part: int) -> None:
-            rows = slice(ends[part], ends[part + 1])
-            records = Records(self._records.every, *(curve[rows] for curve in self._records[1:]))
-            population = Population(*(array[rows] for array in self._population))
-            learn_synchronous(
-                views.scene, views.env_lens, views.env_graph, views.lens, views.graph, self._rule, population,
-                self._seed, first, n_steps, records,
-            )  # fmt: skip
+            learn_synchronous(*self.arguments(first, n_steps, slice(ends[part], ends[part + 1])))
 
         in_threads(advance, n_parts)
 
@@ -250,12 +257,15 @@ class SequentialLearners:
         agents = self._play.action.shape[1]
         self._record.total[...] = np.rint((curves["weight"] - self._low) * agents / self._step)
 
+    def arguments(self, first: int, n_steps: int) -> tuple:
+        """What `kernels.learning.sequential.advance_sequential_with` takes after a jitted reward, for some sweeps of all runs."""
+        return self._seed, first, n_steps, self._every, self._society, self._learner, self._play, self._record
+
     def advance(self, first: int, n_steps: int) -> None:
         """Make sweeps first … first + n_steps − 1."""
         advance = advance_two_actions if self._fast else advance_sequential
-        advance(
-            self._seed, first, n_steps, self._every, self._society, self._learner, self._r_l, self._play, self._record
-        )
+        *before, play, record = self.arguments(first, n_steps)
+        advance(*before, self._r_l, play, record)
 
 
 def _check_sequential(game: Game, settings: LearningSettings, views: Views) -> None:

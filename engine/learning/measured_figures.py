@@ -57,7 +57,7 @@ def draw_measured(path: str | Path, learned: Learned, *, svg: bool = False) -> l
             f"{learned.game.name or 'game'}: worth of the policy while learning",
             subtitle(
                 sample_size(settings.n, settings.runs), f"{settings.method}, {greedy}",
-                f"optimum {measured.optimum:.5g} of {settings.n} agents who act as one", "all values exact",
+                f"optimum {measured.optimum:.5g} of {settings.n} agents who act as one", "exact",
             ),
         )  # fmt: skip
         return write_figure(figure, path, svg)

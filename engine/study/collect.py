@@ -12,6 +12,7 @@ import numpy as np
 from ..deployment import Deployment
 from ..evaluation.gaps import fit_slope, sampling_bound
 from ..game import Game
+from ..lifting import depends_on_field
 from ..mode_tracking import mode_accuracy, named_local_states
 from .cells import Cell, CellResult, read_cell
 from .plan import Plan, reference_class
@@ -173,13 +174,15 @@ def _put_optima(grid: _Grid, optima: _Optima, sensitivity: dict[str, dict[str, d
     for game in grid.settings.games:
         name, ns = game_name(game), grid.settings.ns_of(game)
         (g,) = grid.at(game=name)
-        for n in ns:
+        # With a field V*_k bounds nothing but itself, no theory bounds the gap, and what is blind is worth another sum for each n.
+        coupled = depends_on_field(game)
+        for n in ns if not coupled else ():
             for k in (k for k in grid.settings.ks_of(game) if k <= n):
                 a["bound"][(g, *grid.at(n=n, k=k))] = sampling_bound(game, n, k)
         for actions in grid.settings.actions:
             blind = sensitivity[name][actions]["blind_value"]
             place = grid.at(game=name, actions=actions)
-            a["blind_value"][place] = math.nan if blind is None else blind
+            a["blind_value"][place] = math.nan if blind is None or coupled else blind
             reference = reference_class(actions)
             for n in ns:
                 at_n = (*place, *grid.at(n=n))
@@ -187,7 +190,7 @@ def _put_optima(grid: _Grid, optima: _Optima, sensitivity: dict[str, dict[str, d
                     value, half, _ = optima.solved[name, reference, n]
                     low, high = value - half, value + half
                 else:
-                    above = [x for k, x in optima.upper.get((name, reference), []) if k <= n]
+                    above = [x for k, x in optima.upper.get((name, reference), []) if k == n or (k < n and not coupled)]
                     below = [x for m, x in optima.lower.get((name, reference), []) if m == n]
                     low, high = max(below, default=math.nan), min(above, default=math.nan)
                 a["optimal_lower"][at_n], a["optimal_upper"][at_n] = low, high

@@ -12,6 +12,7 @@ import numpy as np
 from ...kernels.lattice import lattice_size
 from .. import figures
 from ..action_classes import count_items
+from ..deployment import largest_rewards
 from ..game import Game
 from .gap_figures import plot_gap_against_k, plot_gaps_of_all_n
 from .plan import cell_name
@@ -169,7 +170,7 @@ class _Panel:
         notes = ["" if matters else "k cannot matter here", f"mean of {seeds} seeds" if seeds > 1 else ""]
         notes += ["the optimum is only bounded"] if high - low > AS_GOOD_AS_SOLVED * result.config["tol"] else []
         # What the steps cut off is no part of the gap.
-        largest = np.abs(self.game.r_g).max(axis=1) + np.abs(self.game.r_l).max(axis=(1, 2))
+        largest = largest_rewards(self.game)
         cut_off = self.game.gamma ** result.config["steps"] * largest.max() / (1.0 - self.game.gamma)
         return plot_gap_against_k(
             result.k[use], gap[:, :seeds].mean(axis=1), width[:, :seeds].max(axis=1), folder / "gap-against-k.png",

@@ -91,6 +91,7 @@ def summarise_sensitivity(sensitivity: CountSensitivity) -> dict[str, Any]:
         "blind_gap": None if math.isnan(gap) else gap,
         "blind_value": None if blind is None else blind.value,
         "blind_is_best": blind is not None and bool(blind.is_best),
+        "varies_within_field": sensitivity.varies_within_field,
         "can_matter": bool(sensitivity.can_matter),
         "verdict": sensitivity.verdict,
     }
@@ -100,9 +101,16 @@ def sensitivity_text(summary: dict[str, Any]) -> str:
     """A summary as a text of a few lines."""
     gap = summary["blind_gap"]
     lost = "an unknown amount" if gap is None else f"{gap:.3g}" if summary["blind_is_best"] else f"at most {gap:.3g}"
+    within = summary.get("varies_within_field")
+    field = (
+        ""
+        if within is None
+        else f"  within one field value it varies in {100 * within:.0f} % of their pairs with one\n"
+    )
     return (
         f"count sensitivity at k = {summary['k']}: the best a_g varies with the counts in "
         f"{100 * summary['share_of_global_states']:.0f} % of the global states\n"
+        f"{field}"
         f"  additive fit off by at most {summary['additive_residual']:.3g} "
         f"({100 * summary['relative_residual']:.2g} % of the value's range)\n"
         f"  a policy blind to counts loses {lost} from the initial law\n"

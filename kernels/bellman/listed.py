@@ -68,13 +68,13 @@ def sweep_single(best, item_start, rewards, next_counts, out_value):
 
     Parameters
     ----------
-    best : float64[n_sg, n_c]              from `best_mixed_values`
+    best : float64[n_sg, n_next]           from `best_mixed_values`
     item_start : int64[n_c + 1]            items of count vector c are item_start[c] … item_start[c + 1] - 1
     rewards : float64[n_sg, n_items]       mean local reward
     next_counts : int32[n_sg, n_items, 1]
-    out_value : float64[n_sg, n_c]         overwritten
+    out_value : float64[n_sg, n_c]         overwritten; of all next count vectors, or of some of them
     """
-    n_sg, n_c = best.shape
+    n_sg, n_c = out_value.shape
     for block in prange(-(-n_c // BLOCK)):
         first = np.int64(block) * BLOCK
         last = min(first + BLOCK, n_c)
@@ -93,16 +93,17 @@ def sweep_listed(mixed, item_start, rewards, next_counts, tie, out_value, out_ac
 
     Parameters
     ----------
-    mixed : float64[n_sg, n_ag, n_c]       from `global_agent.mix_values`
+    mixed : float64[n_sg, n_ag, n_next]    from `global_agent.mix_values`
     item_start : int64[n_c + 1]            items of count vector c are item_start[c] … item_start[c + 1] - 1
     rewards : float64[n_sg, n_items]       mean local reward
     next_counts : int32[n_sg, n_items, m]
     tie : float                            the lowest (a_g, item) within this of the maximum is reported; negative: none
-    out_value : float64[n_sg, n_c]         overwritten
+    out_value : float64[n_sg, n_c]         overwritten; of all next count vectors, or of some of them
     out_action : int32[n_sg, n_c], out_item : int64[n_sg, n_c]    overwritten; the item counts from 0 in its
         count vector; -1 where none is reported
     """
-    n_sg, n_ag, n_c = mixed.shape
+    n_sg, n_ag = mixed.shape[:2]
+    n_c = out_value.shape[1]
     for cell in prange(n_sg * n_c):
         s_g, c = np.int64(cell) // n_c, np.int64(cell) % n_c
         best = -np.inf

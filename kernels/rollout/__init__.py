@@ -2,6 +2,7 @@
 
 from .agents import AgentRecord, AgentRollout, advance_agent_runs, place_agents
 from .counts import CountRollout, advance_count_runs
+from .field import FieldBins
 from .record import Record, Schedule
 from .start import draw_starts
 
@@ -9,6 +10,7 @@ __all__ = [
     "AgentRecord",
     "AgentRollout",
     "CountRollout",
+    "FieldBins",
     "Record",
     "Schedule",
     "advance_agent_runs",

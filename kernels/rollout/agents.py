@@ -14,18 +14,20 @@ from ..compilation import kernel
 from ..draws import draw_categorical
 from ..lattice import rank_counts
 from ..streams import PURPOSE_INITIAL, PURPOSE_ROLLOUT, new_stream, next_below, seek
+from .field import FieldBins, field_value, row_of, rows_per_state
 from .record import next_weight, note_step, put_down_run, take_up_run
 
 
 class AgentRollout(NamedTuple):
-    """The game and the policy as a rollout reads them; nothing of it is changed."""
+    """The game and the policy as a rollout reads them, tables by row as in `CountRollout`; nothing of it is changed."""
 
-    P_g: np.ndarray  # float64[n_sg, n_ag, n_sg]
-    P_l: np.ndarray  # float64[n_sg, S, n_al, S]
-    r_g: np.ndarray  # float64[n_sg, n_ag]
-    r_l: np.ndarray  # float64[n_sg, S, n_al]
+    P_g: np.ndarray  # float64[n_rows, n_ag, n_sg]
+    P_l: np.ndarray  # float64[n_rows, S, n_al, S]
+    r_g: np.ndarray  # float64[n_rows, n_ag]
+    r_l: np.ndarray  # float64[n_rows, S, n_al]
     global_action: np.ndarray  # int32[n_sg, |Λ(k_global, S)|]
     local_action: np.ndarray  # float64[n_sg, S, |Λ(k_local, S)|, n_al]
+    field: FieldBins
     sizes: np.ndarray  # int64[S + 1, m + 1] from `lattice_sizes`, m the larger of k_global and k_local
 
 
@@ -86,8 +88,10 @@ def _count_sample(pool, n_drawn, stream, picks, out_counts):
 
 
 @kernel(inline="always")
-def _move_agents(s_g, k_local, rollout, sizes, stream, pool, picks, sample, state, out_next_state):
-    """Let every agent draw its sample, act and move; return the sum of their rewards."""
+def _play_agents(
+    s_g, row_P, row_r, moves, k_local, rollout, sizes, stream, pool, picks, sample, state, actions, out_next_state
+):  # fmt: skip
+    """Let every agent draw its sample and act, and with `moves` move as well; return the sum of their rewards, 0 without."""
     last = pool.shape[0] - 1
     others = pool[:last]
     total = 0.0
@@ -99,8 +103,31 @@ def _move_agents(s_g, k_local, rollout, sizes, stream, pool, picks, sample, stat
         pool[agent] = own
         sample[own] += 1
         action = draw_categorical(rollout.local_action[s_g, own, rank_counts(sample, sizes)], stream)
-        total += rollout.r_l[s_g, own, action]
-        out_next_state[agent] = draw_categorical(rollout.P_l[s_g, own, action], stream)
+        if moves:
+            total += rollout.r_l[row_r, own, action]
+            out_next_state[agent] = draw_categorical(rollout.P_l[row_P, own, action], stream)
+        else:
+            actions[agent] = action
+    return total
+
+
+@kernel
+def _value_of_actions(field, actions, out_totals):
+    """Field value of the agents' actions, which are counted on the way."""
+    out_totals[:] = 0
+    for agent in range(actions.shape[0]):
+        out_totals[actions[agent]] += 1
+    return field_value(field, out_totals)
+
+
+@kernel(inline="always")
+def _move_agents(row_P, row_r, rollout, stream, state, actions, out_next_state):
+    """Let every agent, whose action is known, move; return the sum of their rewards."""
+    total = 0.0
+    for agent in range(actions.shape[0]):
+        own, action = np.int64(state[agent]), np.int64(actions[agent])
+        total += rollout.r_l[row_r, own, action]
+        out_next_state[agent] = draw_categorical(rollout.P_l[row_P, own, action], stream)
     return total
 
 
@@ -127,7 +154,10 @@ def advance_agent_runs(first_step, last_step, seed, k_global, k_local, gamma, ro
     pool = np.zeros(n, np.int32)
     picks = np.zeros(max(k_global, k_local), np.int64)
     sample = np.zeros(n_states, np.int64)
-    next_state = np.zeros(n, np.int32)
+    next_state, actions = np.zeros(n, np.int32), np.zeros(n, np.int32)
+    totals, field = np.zeros(rollout.P_l.shape[2], np.int64), rollout.field
+    sees_states, acts_first = field.n_values.shape[0] > 0 and field.of_actions == 0, field.of_actions != 0
+    n_f_P_g, n_f_P_l, n_f_r_g, n_f_r_l = rows_per_state(rollout)
     for i in range(record.run.shape[0]):
         s_g, population, weight, discounted, action_uses, population_sums = take_up_run(record, i)
         state = agent_record.state[i]
@@ -137,15 +167,24 @@ def advance_agent_runs(first_step, last_step, seed, k_global, k_local, gamma, ro
             seek(stream, PURPOSE_ROLLOUT, record.run[i], step)
             _count_sample(pool, k_global, stream, picks, sample)
             a_g = np.int64(rollout.global_action[s_g, rank_counts(sample, sizes)])
-            total = _move_agents(s_g, k_local, rollout, sizes, stream, pool, picks, sample, state, next_state)
-            reward = rollout.r_g[s_g, a_g] + total / n
+            f = field_value(field, population) if sees_states else np.int64(0)
+            row_P, row_r = row_of(n_f_P_l, s_g, f), row_of(n_f_r_l, s_g, f)
+            total = _play_agents(
+                s_g, row_P, row_r, not acts_first, k_local, rollout, sizes, stream, pool, picks, sample, state, actions,
+                next_state,
+            )  # fmt: skip
+            if acts_first:
+                f = _value_of_actions(field, actions, totals)
+                row_P, row_r = row_of(n_f_P_l, s_g, f), row_of(n_f_r_l, s_g, f)
+                total = _move_agents(row_P, row_r, rollout, stream, state, actions, next_state)
+            reward = rollout.r_g[row_of(n_f_r_g, s_g, f), a_g] + total / n
             discounted += weight * reward
             weight = next_weight(weight, gamma)
             if step % schedule.stride == 0:
                 for agent in range(agent_record.trace.shape[2]):
                     agent_record.trace[i, step // schedule.stride, agent] = state[agent]
             note_step(record, i, step, schedule, s_g, a_g, population, reward, discounted, action_uses, population_sums)
-            s_g = draw_categorical(rollout.P_g[s_g, a_g], stream)
+            s_g = draw_categorical(rollout.P_g[row_of(n_f_P_g, s_g, f), a_g], stream)
             for s in range(n_states):
                 population[s] = 0
             for agent in range(n):
