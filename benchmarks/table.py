@@ -31,6 +31,11 @@ def rows(report: dict) -> list[tuple[str, str, str]]:
                     f"exact joint sweep, `{game}`, k = {k}: {joint:,} joint actions × {extra[name]['pairs']}, one core"
                 )
                 table.append((what, seconds(medians[name]), f"{medians[name] / bare:.2f} × its bare matrix products"))
+    for name in [name for name in medians if name.startswith("test_sweep_with_a_field[")]:
+        facts = extra[name]
+        of = name[len("test_sweep_with_a_field[") : -1]
+        what = f"exact joint sweep, `dense`, k = 14, with {facts['field_values']} values of a field, {of}, one core"
+        table.append((what, seconds(medians[name]), f"{facts['times_without_a_field']:.2f} × without a field"))
     for k in (30, 50):
         name = f"test_fixed_sweep_on_all_cores[{k}]"
         if name in medians:
@@ -46,6 +51,7 @@ def rows(report: dict) -> list[tuple[str, str, str]]:
             )
         )
     table += solves(medians, extra) + evaluations(medians, extra) + studies(medians, extra) + equilibria(medians, extra)
+    table += learning(medians, extra)
     for game in ("formation", "dense"):
         for n in (14, 10**3, 10**6, 10**9):
             name = f"test_million_steps[{game}-{n}]"
@@ -119,6 +125,38 @@ def studies(medians: dict, extra: dict) -> list[tuple[str, str, str]]:
             ratio = extra[name]["alone_s"] / medians[name]
             against = f"{ratio:.2f} × one process with one thread"
             table.append((f"a study of 24 cells of some seconds, {what}", seconds(medians[name]), against))
+    return table
+
+
+def learning(medians: dict, extra: dict) -> list[tuple[str, str, str]]:
+    """Learning from samples, in agent-steps per second."""
+    table = []
+    for t_q in (0.8, 1.0, 1.3, 2.0):
+        name = f"test_ticks_on_one_core[{t_q}]"
+        if name in medians:
+            facts = extra[name]
+            rate = facts["ticks"] / medians[name]
+            work = f"{facts['ticks']:,} agent-steps, one core: {rate / 1e6:.0f} M/s"
+            what = f"sequential MF-Q, `ising`, 400 spins, T_q = {t_q}, {work}"
+            against = (
+                f"{facts['times_plain_numba_loop']:.1f} × a Numba loop, {facts['times_numpy_program']:,.0f} × tight NumPy, "
+                f"{facts['times_numpy_script']:,.0f} × plain NumPy"
+            )
+            table.append((what, seconds(medians[name]), against))
+    if "test_two_threads" in medians:
+        facts = extra["test_two_threads"]
+        what = f"the same, T_q = 1, 8 runs, {facts['ticks']:,} agent-steps, two threads"
+        table.append((what, seconds(medians["test_two_threads"]), f"{facts['times_one_thread']:.2f} × one thread"))
+    for n, steps in ((100, 20_000), (1000, 5000)):
+        name = f"test_gaussian_squeeze[{n}-{steps}]"
+        if name in medians:
+            facts = extra[name]
+            rate = facts["agent_steps"] / medians[name]
+            what = (
+                f"synchronous MF-Q, `gaussian-squeeze`, n = {n}, own tables of 90 × 10, one core: {rate / 1e6:.0f} M/s"
+            )
+            against = f"{rate / facts['numpy_agent_steps_per_s']:.1f} × vectorised NumPy"
+            table.append((what, seconds(medians[name]), against))
     return table
 
 

@@ -30,7 +30,7 @@ def squeeze(n, steps):
         np.ones(1),
         np.ones(1),
     )
-    env = Lens(1, weights, np.arange(1.0, n_f)[None] / n, np.array([n_f]), 0)
+    env = Lens(1, weights, (np.arange(1.0, n_f)[None] - 0.5) / n, np.array([n_f]), 0)
     lens = Lens(1, weights, edges, np.array([BINS]), 0)
     rule = Rule(ALPHA, 0.0, 0.0, 0.0, *EPSILON, steps // 2, 0.0, 0, 0, 0, 0, 0, 0.0, 1, 0, np.ones((1, 1, 1)))
     none, ring = (1, 0, 0, 0), (1, 0, 0)

@@ -136,10 +136,12 @@ def _draw(figure, learned):
 
 def say_learned(learned):
     """Print what came out, for people."""
+    from ..engine.learning.settings import rule_in_words
+
     settings, found = learned.settings, learned.summary()
-    greedy = "greedy" if settings.temperature == 0 else f"T = {settings.temperature:g}"
+    rule = rule_in_words(settings.temperature)
     say(f"game        {learned.game.name or 'game'}, n = {settings.n}, {settings.runs} runs of {learned.step} steps")
-    say(f"method      {settings.method}, {settings.order}, {settings.tables} tables, {greedy}")
+    say(f"method      {settings.method}, {settings.order}, {settings.tables} tables, {rule}")
     last = f"last {100 * settings.tail:g} % of the steps"
     say(f"reward      {_with_interval(found['reward'])}, {last}")
     of = "mean action" if learned.seen.of == "actions" else "mean state"

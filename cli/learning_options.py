@@ -6,10 +6,12 @@ import click
 
 from . import options
 
+METHODS = ("mfq", "mfac", "iq")
+
 # What a study has lists of, or says for all its cells.
 _GRID = (
     click.option(
-        "--method", type=click.Choice(["mfq", "mfac", "iq"]), default=None,
+        "--method", type=click.Choice(METHODS), default=None,
         help="Mean-field Q-learning, mean-field actor-critic, or independent Q-learning.  [default: mfq]",
     ),
     click.option(

@@ -9,6 +9,7 @@ import click
 
 from . import options
 from .errors import KofnCommand, say
+from .learning_options import METHODS as LEARNING_METHODS
 from .learning_options import NAMES as LEARNING
 from .learning_options import OTHERS as LEARNING_OPTIONS
 from .nash_options import NAMES as NASH
@@ -24,8 +25,7 @@ _NS = options.NumberList("n,n:n", 1, 2**30)
 _KS = options.NumberList("k,k:k", 1, 10**9, word="n")
 _SEEDS = options.NumberList("seed,seed:seed", 0, 2**64 - 1)
 _CLASSES = options.Words(("joint", "shared", "histogram", "fixed"))
-_LEARNED = ("mfq", "mfac", "iq")
-_METHODS = options.Words(("solve", "nash", *_LEARNED))
+_METHODS = options.Words(("solve", "nash", *LEARNING_METHODS))
 _EXPECTATIONS = options.Words(("exact", "sampled", "rounded"))
 # Flags that are settings of a study: no default here, for a study file may give one.
 _SETTINGS = (
@@ -172,9 +172,9 @@ def _is_learning(changes: dict[str, Any], document: dict[str, Any] | None) -> bo
     from ..engine.study.learning_settings import is_learning
 
     methods = changes.get("method", (document or {}).get("method", "solve"))
-    if "method" in changes and len(methods) > 1 and set(methods) - set(_LEARNED):
+    if "method" in changes and len(methods) > 1 and set(methods) - set(LEARNING_METHODS):
         raise click.UsageError(
-            f"--method {','.join(methods)}: expected solve or nash alone, or some of {', '.join(_LEARNED)}"
+            f"--method {','.join(methods)}: expected solve or nash alone, or some of {', '.join(LEARNING_METHODS)}"
         )
     if is_learning(methods):
         return True

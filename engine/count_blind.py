@@ -122,20 +122,12 @@ def best_count_blind(
     if n_equations > MAX_EQUATIONS:
         raise ValueError(f"game: found n_sg · n_sl = {n_equations}, expected at most {MAX_EQUATIONS}")
     search = _Search(game, actions, k, None if local_policy is None else checked_local_policy(local_policy, game))
-    limit = max(1, min(MAX_MAPS, int(MAX_WORK / n_equations**3)))
-    try_all = search.has_all_options and search.n_options**game.n_sg <= limit
-    # One thread: the same bits on every machine, and the systems are small.
-    with threadpool_limits(limits=1, user_api="blas"):
-        if try_all:
-            for option in itertools.product(range(search.n_options), repeat=game.n_sg):
-                search.consider(np.array(option, dtype=np.int64))
-        else:
-            ascend(search, start_options(search, starts), limit)
+    tried_all = search_maps(search, starts, n_equations)
     return CountBlind(
         value=search.best_value,
         global_action=(search.best_option // search.n_h).astype(np.int32),
         local_action=search.best_local_action,
-        is_best=try_all,
+        is_best=tried_all,
         n_tried=search.n_tried,
     )
 
@@ -194,7 +186,28 @@ class _Search:
         return laws[np.arange(game.n_sg), option % self.n_h]
 
 
-def start_options(search: Any, maps: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def search_maps(search: Any, starts: Iterable[np.ndarray], n_equations: int) -> bool:
+    """Let a search consider all maps or, of too many, climb from some starts; tell whether it was all of them.
+
+    Parameters
+    ----------
+    starts : maps int[n_sg] from global states to global actions
+    n_equations : int    of the linear system that one map takes
+    """
+    n_sg = search.game.n_sg
+    limit = max(1, min(MAX_MAPS, int(MAX_WORK / n_equations**3)))
+    try_all = search.has_all_options and search.n_options**n_sg <= limit
+    # One thread: the same bits on every machine, and the systems are small.
+    with threadpool_limits(limits=1, user_api="blas"):
+        if try_all:
+            for option in itertools.product(range(search.n_options), repeat=n_sg):
+                search.consider(np.array(option, dtype=np.int64))
+        else:
+            _ascend(search, _start_options(search, starts), limit)
+    return try_all
+
+
+def _start_options(search: Any, maps: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """The given and the constant g, with each histogram of a single local action, then random maps."""
     n_sg, n_ag = search.game.n_sg, search.game.n_ag
     for g in itertools.chain(maps, (np.full(n_sg, a_g) for a_g in range(n_ag))):
@@ -206,7 +219,7 @@ def start_options(search: Any, maps: Iterable[np.ndarray]) -> Iterator[np.ndarra
         yield generator.integers(search.n_options, size=n_sg)
 
 
-def ascend(search: Any, starts: Iterable[np.ndarray], limit: int) -> None:
+def _ascend(search: Any, starts: Iterable[np.ndarray], limit: int) -> None:
     """Coordinate ascent from each start, until no change of one option helps or `limit` maps were tried."""
     for option in starts:
         if search.n_tried >= limit:

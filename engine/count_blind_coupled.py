@@ -10,11 +10,10 @@ import itertools
 from collections.abc import Iterable
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ..kernels.lattice import lattice_size
 from .action_classes import list_counts, next_state_laws
-from .count_blind import MAX_MAPS, MAX_WORK, ROUNDING, CountBlind, ascend, start_options
+from .count_blind import ROUNDING, CountBlind, search_maps
 from .evaluation.plan import STORED_LAWS
 from .evaluation.population_laws import PopulationLaws
 from .game import Game
@@ -48,21 +47,13 @@ def best_count_blind_coupled(
             f"k: blind policies of {k} agents need tables of {needed} bytes, expected at most {MAX_TABLE_BYTES}"
         )
     search = _Search(game, actions, k, local_policy)
-    limit = max(1, min(MAX_MAPS, int(MAX_WORK / (game.n_sg * n_c) ** 3)))
-    try_all = search.n_options**game.n_sg <= limit
-    # One thread: the same bits on every machine.
-    with threadpool_limits(limits=1, user_api="blas"):
-        if try_all:
-            for option in itertools.product(range(search.n_options), repeat=game.n_sg):
-                search.consider(np.array(option, dtype=np.int64))
-        else:
-            ascend(search, start_options(search, starts), limit)
+    tried_all = search_maps(search, starts, game.n_sg * n_c)
     a_g, h = np.divmod(search.best_option, search.n_h)
     return CountBlind(
         value=search.best_value,
         global_action=a_g.astype(np.int32),
         local_action=search.action_laws[np.arange(game.n_sg), h],
-        is_best=try_all and (actions != "joint" or game.n_al == 1),
+        is_best=tried_all and (actions != "joint" or game.n_al == 1),
         n_tried=search.n_tried,
     )
 
@@ -71,7 +62,7 @@ class _Search:
     """Laws and rewards of all options, and the best map seen so far; an option is a_g · n_h + h."""
 
     def __init__(self, game: Game, actions: str, k: int, local_policy: np.ndarray | None):
-        self.game = game
+        self.game, self.has_all_options = game, True
         counts = list_counts(k, game.n_sl)
         lifted = LiftedGame(game, counts)
         kind = "shared" if actions == "joint" else actions
@@ -82,8 +73,8 @@ class _Search:
         laws, rewards = (table.reshape(*by_counts, *table.shape[2:]) for table in (laws, rewards))
         self.laws = np.stack([_next_counts(counts, laws[s_g, lifted.row_class]) for s_g in range(game.n_sg)])
         self.local_reward = np.einsum("gchs,cs->ghc", rewards[:, lifted.row_class], counts / k)
-        f = game.field.value_of(counts) if game.field is not None else np.zeros(len(counts), np.int64)
-        self.P_g, self.r_g = (values_at(game.with_field_axis(name), f) for name in ("P_g", "r_g"))
+        field_values = lifted.field_values[lifted.row_class]
+        self.P_g, self.r_g = (values_at(game.with_field_axis(name), field_values) for name in ("P_g", "r_g"))
         self.action_laws, self.single_action_h = _action_laws(game, kind, k, local_policy)
         self.start = np.outer(game.rho_g, initial_count_law(game, k)).ravel()
         self.best_value, self.n_tried = -np.inf, 0

@@ -118,6 +118,11 @@ class Field:
         """Number of field values F."""
         return len(self.values)
 
+    @property
+    def n_bins(self) -> np.ndarray:
+        """Bins of each feature, int64[D]."""
+        return np.array([len(row) + 1 for row in self.edges], dtype=np.int64)
+
     @functools.cached_property
     def edge_table(self) -> np.ndarray:
         """The edges as one table, float64[D, most edges], lowered by their tolerance and padded with infinity."""
@@ -204,6 +209,10 @@ class Neighbourhood:
         if (self.edges is not None) != (self.graph == "edges"):
             found = "none" if self.edges is None else "edges"
             raise ValueError(f"neighbourhood.edges: found {found} for graph {self.graph!r}, expected them for 'edges'")
+        if self.n_agents is not None and self.edges is None:
+            raise ValueError(
+                f"neighbourhood.n_agents: found {shown(self.n_agents)} for graph {self.graph!r}, expected it for 'edges'"
+            )
         if self.edges is not None:
             self._check_edges()
 

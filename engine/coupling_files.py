@@ -10,6 +10,7 @@ import numpy as np
 
 from .coupling import OF, Field, Neighbourhood
 from .files import create_array
+from .sections import check_keys, section_of
 from .tabulation import Space, shown
 
 TOTALS = "totals"
@@ -35,12 +36,13 @@ def read_coupling(
     ------
     ValueError
     """
-    neighbourhood = _neighbourhood(document["neighbourhood"]) if "neighbourhood" in document else None
+    neighbourhood = _neighbourhood(section_of(document, "neighbourhood")) if "neighbourhood" in document else None
     if "field" not in document:
         if neighbourhood is not None:
             raise ValueError("[field]: missing, expected it with [neighbourhood]")
         return None, None
-    section = _checked("[field]", document["field"], ("of", "edges"), ("weights", "values", "neutral"))
+    section = section_of(document, "field")
+    check_keys("[field] ", section, ("of", "edges"), ("weights", "values", "neutral"))
     if section["of"] not in OF:
         raise ValueError(f"[field] of: found {shown(section['of'])}, expected one of {', '.join(OF)}")
     counted = labels.local_states if section["of"] == "states" else labels.local_actions
@@ -76,9 +78,9 @@ def _with_neutral(field: Field, section: Mapping[str, Any]) -> Field:
     return Field(of=field.of, weights=field.weights, edges=field.edges, values=field.values, neutral=position)
 
 
-def _neighbourhood(found: Any) -> Neighbourhood:
-    options = _checked("[neighbourhood]", found, ("graph",), ("shape", "reach", "degree", "seed", "edges", "agents"))
-    given = dict(options)
+def _neighbourhood(section: Mapping[str, Any]) -> Neighbourhood:
+    check_keys("[neighbourhood] ", section, ("graph",), ("shape", "reach", "degree", "seed", "edges", "agents"))
+    given = dict(section)
     if "agents" in given:
         given["n_agents"] = given.pop("agents")
     if "shape" in given:
@@ -86,18 +88,6 @@ def _neighbourhood(found: Any) -> Neighbourhood:
             raise ValueError(f"[neighbourhood] shape: found {shown(given['shape'])}, expected [rows, columns]")
         given["shape"] = tuple(given["shape"])
     return Neighbourhood(**given)
-
-
-def _checked(where: str, found: Any, required: tuple[str, ...], optional: tuple[str, ...]) -> Mapping[str, Any]:
-    if not isinstance(found, dict):
-        raise ValueError(f"{where}: found {shown(found)}, expected a section of keys and values")
-    for key in found:
-        if key not in (*required, *optional):
-            raise ValueError(f"{where} {key}: unknown key, expected {', '.join((*required, *optional))}")
-    for key in required:
-        if key not in found:
-            raise ValueError(f"{where} {key}: missing")
-    return found
 
 
 def coupling_texts(field: Field | None, neighbourhood: Neighbourhood | None) -> dict[str, Any]:

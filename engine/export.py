@@ -94,14 +94,10 @@ def _tabulate(path: Path, kind: str, what: str) -> Table:
         equilibrium = read_equilibrium(path)
         return tabulate_rounds(equilibrium) if what == "rounds" else tabulate_solution(equilibrium.solution)
     if kind in ("kofn-learning-study", "kofn-learned"):
-        from .learning.files import read_learned
-        from .study.learning_files import read_learning_study
-        from .study.learning_results import study_of_learned
+        from .study.learning_files import read_as_study
         from .study.learning_table import tabulate_learning
 
-        whole = kind == "kofn-learning-study"
-        result = read_learning_study(path) if whole else study_of_learned(read_learned(path, tables=False))
-        return tabulate_learning(result, what)
+        return tabulate_learning(read_as_study(path), what)
     if what == "states":
         return tabulate_solution(read_any_solution(path))
     with open_checked(path, kind) as file:

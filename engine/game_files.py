@@ -5,14 +5,13 @@ Function texts are programs of the language in `program`; nothing in a file is e
 
 from __future__ import annotations
 
-import difflib
 import importlib.resources
 import json
 import keyword
 import os
 import re
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from .files import FORMAT_VERSION, is_current_version, reason_of
 from .game import FUNCTION_TABLES, GLOBAL_ARGUMENTS, LOCAL_ARGUMENTS, Game, Labels, positive_integer, tabulate_functions
 from .game_tables import read_game_tables, write_game_tables
 from .program import Program
+from .sections import check_keys, require_key, section_of, suggestion
 from .tabulation import Outcomes, Space, shown
 
 __all__ = ["list_games", "load_game", "load_settings", "read_game_tables", "write_game_tables"]
@@ -128,7 +128,7 @@ def load_settings(path: str | os.PathLike[str]) -> dict[str, int | float]:
     if path.suffix.lower() != ".json":
         return {}
     try:
-        simulation = _section(_parsed_json(_content_of(path)), "simulation")
+        simulation = section_of(_parsed_json(_content_of(path)), "simulation")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read, {error.strerror or error}; expected a game file") from None
     except ValueError as error:
@@ -146,7 +146,7 @@ def _unknown_game(name: str) -> str:
         return f"{name}: found suffix {Path(name).suffix!r}, expected .toml, .json or .h5"
     games = list_games()
     expected = f"expected a built-in game ({', '.join(games)}) or a .toml, .json or .h5 file"
-    return f"game: found {shown(name)}, {expected}{_suggestion(name, games)}"
+    return f"game: found {shown(name)}, {expected}{suggestion(name, games)}"
 
 
 def _content_of(path: Path) -> bytes:
@@ -182,18 +182,18 @@ def _from_hdf5(path: Path) -> Game:
 def _from_toml(content: bytes, stem: str, agents: int | None = None, given: Mapping[str, Any] | None = None) -> Game:
     document = tomllib.loads(_decoded(content))
     known = ("name", "description", "agents", "constants", "field", "neighbourhood", *_SOURCES)
-    _check_keys("", document, ("gamma", "global", "local"), known)
+    check_keys("", document, ("gamma", "global", "local"), known)
     spaces, initial = {}, {}
     for agent in ("global", "local"):
-        section = _section(document, agent)
-        _check_keys(f"[{agent}] ", section, ("states", "actions"), ("initial",))
+        section = section_of(document, agent)
+        check_keys(f"[{agent}] ", section, ("states", "actions"), ("initial",))
         spaces[f"{agent}_states"] = _labels(f"[{agent}] states", section["states"])
         spaces[f"{agent}_actions"] = _labels(f"[{agent}] actions", section["actions"])
         initial[agent] = section.get("initial", "uniform")
     labels = Labels(**spaces)
-    functions, tables = (_section(document, source) if source in document else {} for source in _SOURCES)
-    _check_keys("[functions] ", functions, (), FUNCTION_TABLES)
-    _check_keys("[tables] ", tables, (), FUNCTION_TABLES.values())
+    functions, tables = (section_of(document, source) if source in document else {} for source in _SOURCES)
+    check_keys("[functions] ", functions, (), FUNCTION_TABLES)
+    check_keys("[tables] ", tables, (), FUNCTION_TABLES.values())
     for function, table in FUNCTION_TABLES.items():
         if function not in functions and table not in tables:
             raise ValueError(f"[functions] {function}: missing, expected it or [tables] {table}")
@@ -224,34 +224,34 @@ def _from_toml(content: bytes, stem: str, agents: int | None = None, given: Mapp
 
 def _constants(document: Mapping, given: Mapping[str, Any]) -> dict:
     """The section of constants, with the values given in place of the file's."""
-    constants = _section(document, "constants") if "constants" in document else {}
+    constants = section_of(document, "constants") if "constants" in document else {}
     for constant in constants:
         if not constant.isidentifier() or keyword.iskeyword(constant) or constant in ("math", "random", "field"):
             raise ValueError(f"[constants] {shown(constant)}: found no name for a constant, expected one")
     for name in given:
         if name not in constants:
             expected = f"one of {', '.join(constants)}" if constants else "none, the game has no constants"
-            raise ValueError(f"constants: found {name}, expected {expected}{_suggestion(name, constants)}")
+            raise ValueError(f"constants: found {name}, expected {expected}{suggestion(name, constants)}")
     return constants | dict(given)
 
 
 def _from_json(content: bytes, stem: str) -> Game:
     document = _parsed_json(content)
-    environment, simulation = _section(document, "environment"), _section(document, "simulation")
+    environment, simulation = section_of(document, "environment"), section_of(document, "simulation")
     spaces = {}
     for agent in ("global", "local"):
-        section = _section(environment, f"{agent}_agent", "environment.")
+        section = section_of(environment, f"{agent}_agent", "environment.")
         where = f"environment.{agent}_agent."
         for space in ("state", "action"):
-            _require(where, section, f"{space}_space")
+            require_key(where, section, f"{space}_space")
             spaces[f"{agent}_{space}s"] = _labels(f"{where}{space}_space", section[f"{space}_space"])
     labels = Labels(**spaces)
-    functions = _section(environment, "functions", "environment.")
+    functions = section_of(environment, "functions", "environment.")
     texts = {}
     for function, key in _AUTHORS_FUNCTIONS.items():
-        _require("environment.functions.", functions, key)
+        require_key("environment.functions.", functions, key)
         texts[function] = (f"environment.functions.{key}", functions[key])
-    _require("simulation.", simulation, "discount_factor")
+    require_key("simulation.", simulation, "discount_factor")
     agents = simulation.get("num_local_agents")
     return Game(
         **_tables_of_texts(labels, texts, {}),
@@ -360,30 +360,3 @@ def _parsed_json(content: bytes) -> dict:
     if not isinstance(document, dict):
         raise ValueError(f"found {shown(document)}, expected an object with environment and simulation")
     return document
-
-
-def _section(document: Mapping, key: str, where: str = "") -> dict:
-    _require(where, document, key)
-    section = document[key]
-    if not isinstance(section, dict):
-        raise ValueError(f"{where}{key}: found {shown(section)}, expected a section of keys and values")
-    return section
-
-
-def _require(where: str, section: Mapping, key: str) -> None:
-    if key not in section:
-        raise ValueError(f"{where}{key}: missing{_suggestion(key, section, ', found {}')}")
-
-
-def _check_keys(where: str, section: Mapping, required: Collection[str], optional: Collection[str]) -> None:
-    known = [*required, *optional]
-    for key in section:
-        if key not in known:
-            raise ValueError(f"{where}{key}: unknown key, expected {', '.join(known)}{_suggestion(key, known)}")
-    for key in required:
-        _require(where, section, key)
-
-
-def _suggestion(found: str, known: Collection[str], text: str = "; did you mean {}?") -> str:
-    nearest = difflib.get_close_matches(found, known, n=1, cutoff=0.6)
-    return text.format(nearest[0]) if nearest else ""

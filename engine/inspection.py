@@ -78,7 +78,7 @@ def inspect_file(path: str | Path, states: Sequence[str] = ()) -> dict[str, Any]
     elif kind == "kofn-equilibrium":
         report["equilibrium"] = _summary_of(path)
     elif kind in ("kofn-learned", "kofn-learning-study"):
-        report["learned"] = _learned(path, kind)
+        report["learned"] = _learned(path)
     if states and kind != "kofn-solution":
         raise ValueError(f"state: only a solution has a policy to put into words, {path} is a {FORMATS[kind]}")
     return report
@@ -97,15 +97,12 @@ def _summary_of(path: str | Path) -> dict[str, Any]:
     return equilibrium.summary() | {"by_round": rounds}
 
 
-def _learned(path: str | Path, kind: str) -> dict[str, Any]:
+def _learned(path: str | Path) -> dict[str, Any]:
     """What was learned, cell by cell, and as lines of a table; JSON-ready."""
-    from .learning.files import read_learned
-    from .study.learning_files import read_learning_study
-    from .study.learning_results import study_of_learned
+    from .study.learning_files import read_as_study
     from .study.learning_table import learning_lines, tabulate_learning
 
-    whole = kind == "kofn-learning-study"
-    result = read_learning_study(path) if whole else study_of_learned(read_learned(path, tables=False))
+    result = read_as_study(path)
     cells = tabulate_learning(result, "cells")
     return {"cells": [dict(zip(cells.header, row, strict=True)) for row in cells.rows], "table": learning_lines(result)}
 

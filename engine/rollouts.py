@@ -118,8 +118,7 @@ def field_bins(game: Game) -> FieldBins:
         return FieldBins(0, np.zeros((0, 1)), np.zeros((0, 1)), np.zeros(0, np.int64))
     field = game.field
     assert field is not None
-    n_values = np.array([len(edges) + 1 for edges in field.edges], dtype=np.int64)
-    return FieldBins(int(field.of == "actions"), np.array(field.weights), np.array(field.edge_table), n_values)
+    return FieldBins(int(field.of == "actions"), np.array(field.weights), np.array(field.edge_table), field.n_bins)
 
 
 def acts_first(game: Game) -> bool:

@@ -87,10 +87,10 @@ class CountSensitivity:
         share = 100 * self.share_of_global_states
         varies = f"the optimal global action varies with the counts in {share:.3g} % of the global states"
         found = varies if share > 0.0 else constant
-        if self.varies_within_field is not None:
+        coupled = self.varies_within_field is not None
+        if coupled:
             found = f"local agents act on each other through the field, {found}{self._within_field()}"
         optimum = f"the {self.k}-agent optimum of {self.initial_value:.6g}"
-        coupled = self.varies_within_field is not None
         if (
             not coupled
             and self.count_blind is not None

@@ -22,8 +22,8 @@ TIMEOUT_S = 120.0
 KILLS = 10
 # Everything that learners can have, in a game with states, with large enough tables to take a while.
 KILLED = [
-    "epidemic", "-n", 40, "--steps", 60_000, "--runs", 2, "--tables", "own", "--replay", 300, "--batch", 2, "--target-every", 50,
-    "--alpha-power", 0.6, "--temperature", 0.2, "--record-every", 100, "--seed", 6,
+    "epidemic", "-n", 40, "--steps", 300_000, "--runs", 2, "--tables", "own", "--replay", 300, "--batch", 2, "--target-every", 50,
+    "--alpha-power", 0.6, "--temperature", 0.2, "--record-every", 500, "--seed", 6,
 ]  # fmt: skip
 
 
@@ -136,12 +136,12 @@ def test_killed_learning_ends_in_the_bits_of_an_undisturbed_one(tmp_path):
         goal = done[-1] + delays.randint(1, 3000)
         with Session(KOFN, *words, "-o", "killed.h5", "--resume", "--checkpoint-every", 0, folder=tmp_path) as learning:
             learning.wait_for(lambda goal=goal: checkpoint.exists() and steps_of(checkpoint) >= goal)
-            time.sleep(delays.uniform(0.0, 0.3))
+            time.sleep(delays.uniform(0.0, 0.1))
             learning.kill(signal.SIGKILL)
             assert learning.finish(TIMEOUT_S)[0] == -signal.SIGKILL
         done.append(steps_of(checkpoint))
         assert not (tmp_path / "killed.h5").exists()
-    assert done[-1] < 60_000
+    assert done[-1] < 300_000
     with Session(KOFN, *words, "-o", "killed.h5", "--resume", folder=tmp_path) as last:
         code, _, err = last.finish(TIMEOUT_S)
         assert code == 0, err

@@ -72,7 +72,7 @@ def blind_values_of_policy(game, oracle, policy, k):
 def test_with_many_maps_ascent_comes_close(rng, monkeypatch):
     game, _ = random_coupled_game(rng, n_sg=3)
     best = best_count_blind(game, "shared", 3)
-    monkeypatch.setattr("kofn.engine.count_blind_coupled.MAX_MAPS", 200)
+    monkeypatch.setattr("kofn.engine.count_blind.MAX_MAPS", 200)
     found = best_count_blind(game, "shared", 3)
     assert best.is_best
     assert not found.is_best

@@ -16,7 +16,8 @@ from kofn.engine.files import KofnFileError
 from kofn.engine.game import Game
 from kofn.engine.game_files import load_game
 from kofn.engine.learning.files import read_learned, write_learned
-from kofn.engine.learning.learn import learn
+from kofn.engine.learning.learn import check_memory, learn, take_tables
+from kofn.engine.learning.learners import make_learners
 from kofn.engine.learning.measure import measure
 from kofn.engine.learning.policy import boltzmann_laws, learned_policy, play, why_no_policy
 from kofn.engine.learning.settings import LearningSettings
@@ -121,6 +122,18 @@ def test_runs_do_not_depend_on_how_many_there_are(games):
     assert not np.array_equal(many.q[0], many.q[1])
 
 
+@pytest.mark.parametrize("case", ["target", "sequential"])
+def test_learners_stepped_by_hand_end_in_the_same_bits(games, case):
+    name, settings = settings_of(case, snapshots=0)
+    learners, learned = make_learners(games[name], settings), learn(games[name], settings)
+    learners.advance(0, 25)
+    learners.advance(25, 35)
+    for found, expected in ((learners.arrays(), learned.arrays), (learners.curves(), learned.curves)):
+        assert found.keys() == expected.keys()
+        for part, array in found.items():
+            np.testing.assert_array_equal(array, expected[part], err_msg=part, strict=True)
+
+
 # ---- Files
 
 
@@ -176,6 +189,8 @@ def test_checkpoint_of_other_learning_is_refused(games, tmp_path):
         ({"order": "sequential", "epsilon": (0.1, 0.1), "inner": 2}, "inner: found 2 in sequential order"),
         ({"order": "sequential"}, r"epsilon: found \(0.1, 0.01\) in sequential order"),
         ({"seed": -1}, "seed: found -1"),
+        ({"start": (1,)}, r"start: found \(1,\), expected a word or a label"),
+        ({"global_policy": None}, "global_policy: found None, expected a word or a label"),
     ],
 )
 def test_settings_name_what_is_wrong(changes, line):
@@ -210,6 +225,13 @@ def test_too_many_tables_are_refused_before_they_are_made(games):
     settings = LearningSettings(n=10**6, steps=10, runs=1000, tables="own")
     with pytest.raises(ValueError, match=r"runs: 1000 runs of 1000000 tables take .*, expected at most"):
         learn(games["states"], settings, memory_bytes=10**9)
+
+
+def test_tables_kept_on_the_way_count_as_memory(games):
+    settings = LearningSettings(n=5, steps=1000, runs=10, record_every=1000, snapshots=100)
+    check_memory(games["states"], dataclasses.replace(settings, snapshots=0), 20_000)
+    with pytest.raises(ValueError, match=r"runs: 10 runs of 1 tables take .*, expected at most .* snapshots"):
+        check_memory(games["states"], settings, 20_000)
 
 
 # ---- Policies
@@ -268,6 +290,18 @@ def test_play_leaves_the_tables_as_they_are(games):
         played = play(learned, steps=40, seed=1)
         np.testing.assert_array_equal(played.preferences, learned.preferences)
         assert played.step == 40
+
+
+def test_first_observation_answers_by_the_tables_put_in(games):
+    game = games["actions"]
+    settings = LearningSettings(n=5, steps=1, runs=2, sees="actions", bins=4, inner=1, temperature=0.01)
+    learned = learn(game, settings)
+    # Everyone is sure to take the last action, of the largest weight: the mean that answers it is in the last bin.
+    learned.arrays["q"][...] = np.arange(game.n_al)
+    learners = make_learners(game, settings)
+    take_tables(learners, learned)
+    assert game.labels.local_actions == tuple(range(game.n_al))
+    np.testing.assert_array_equal(learners.arrays()["seen"] % 4, 3)
 
 
 def test_play_with_other_agents_needs_shared_tables(games):
@@ -342,6 +376,8 @@ def test_neighbours_of_every_kind_of_graph_see_each_other():
         assert (matrix == matrix.T).all()
         assert (matrix.diagonal() == 0).all()
         assert neighbourhood.regular_degree() == degree
+    with pytest.raises(ValueError, match="n_agents: found 5 for graph 'ring', expected it for 'edges'"):
+        Neighbourhood(graph="ring", n_agents=5)
     star = Neighbourhood(graph="edges", edges=np.array([[0, 1], [2, 0]]), n_agents=4)
     starts, neighbours = star.adjacency(4)
     assert starts.tolist() == [0, 2, 3, 4, 4]

@@ -39,9 +39,7 @@ def test_fixed_point_is_that_of_labelled_agents(rng, of, sees, reward, temperatu
         game, 3, seen, temperature=temperature, behaviour=behaviour, global_law=global_law, reward=reward
     )
 
-    samples = oracles_mfq.long_run_samples(
-        tables, 3, sight, behaviour, lambda s_g, _: global_law[s_g], reward=reward
-    )
+    samples = oracles_mfq.long_run_samples(tables, 3, sight, behaviour, lambda s_g, _: global_law[s_g], reward=reward)
     expected = oracles_mfq.mfq_fixed_point(samples, 0.8, temperature)[0]
     np.testing.assert_allclose(found.visits, samples.mass[0] / 3, atol=1e-12)
     np.testing.assert_allclose(found.q, expected, atol=1e-9)
@@ -87,7 +85,9 @@ def test_learning_converges_to_the_fixed_point(rng, of, temperature):
     assert np.median(errors) < 0.02
 
 
-@pytest.mark.parametrize("changes", [{"replay": 50, "batch": 4}, {"target_every": 100}, {"target_tau": 0.01}, {"inner": 3}])
+@pytest.mark.parametrize(
+    "changes", [{"replay": 50, "batch": 4}, {"target_every": 100}, {"target_tau": 0.01}, {"inner": 3}]
+)
 def test_replay_target_and_inner_rounds_reach_the_same_fixed_point(rng, changes):
     # The tables see others through what they condition on alone, so that where samples come from does not matter here.
     game, _ = random_coupled_game(rng, of="states", gamma=0.5)

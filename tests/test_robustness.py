@@ -192,7 +192,7 @@ def test_a_lattice_too_large_says_how_many_bytes_and_what_to_lower(here, actions
 
 def test_a_deployment_too_large_says_how_many_bytes_and_what_to_lower(here):
     attack("deploy", here, "--runs", "1e9", "--memory", "1MB", code=1, words="expected at most 1 MB; lower runs")
-    attack("deploy", here, "-n", "1e9", "--level", "agents", "--memory", "1MB", code=1, words="deployment: needs 12 GB")
+    attack("deploy", here, "-n", "1e9", "--level", "agents", "--memory", "1MB", code=1, words="deployment: needs 16 GB")
     attack("study", here, "--memory", "300B", code=1, words="in 300 B (meet-in-the-middle needs")
 
 

@@ -233,7 +233,7 @@ def test_unknown_games(here):
     (here / "folder.toml").mkdir()
     (here / "game.yaml").write_text(GAME)
     for name, words in {
-        "robot": "found 'robot', expected a built-in game (cooling, formation,",
+        "robot": "found 'robot', expected a built-in game (cooling, epidemic, formation,",
         "": "found ''",
         "nothing.toml": "nothing.toml: cannot be read, No such file or directory",
         "nothing.json": "nothing.json: cannot be read, No such file or directory",

@@ -173,7 +173,7 @@ def test_coordinate_ascent_is_a_lower_bound_with_a_policy_to_show_for_it(actions
 def test_no_change_in_one_global_state_helps_where_the_ascent_ends(seed, monkeypatch):
     tables = random_game_tables(np.random.default_rng(seed), 5, 3, 2, 2)
     monkeypatch.setattr(count_blind, "MAX_MAPS", 3**5 - 1)
-    monkeypatch.setattr(count_blind, "start_options", lambda search, maps: [np.zeros(5, dtype=np.int64)])
+    monkeypatch.setattr(count_blind, "_start_options", lambda search, maps: [np.zeros(5, dtype=np.int64)])
     found = best_count_blind(Game(**tables))
     assert not found.is_best
     for s_g, a_g in itertools.product(range(5), range(3)):

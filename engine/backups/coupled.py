@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..lifting import LiftedGame
 from .global_tables import RoundingTerms
 from .listed import Listed
+
+if TYPE_CHECKING:
+    from .selection import Backup
 
 
 class Coupled:
@@ -20,7 +24,7 @@ class Coupled:
     lifted : LiftedGame
     """
 
-    def __init__(self, inner, lifted: LiftedGame):
+    def __init__(self, inner: Backup, lifted: LiftedGame):
         self._inner, self._lifted = inner, lifted
         self.method, self.work = inner.method, inner.work
         self.rounding_terms, self.rounding_error = inner.rounding_terms, inner.rounding_error
@@ -51,7 +55,7 @@ class CoupledListed:
 
     Parameters
     ----------
-    make : function of a field value's position and its count vectors int64[…], giving a Listed of all s_g at these
+    make : function of a field value's position and the ranks of its count vectors, int64[…], giving a Listed of all s_g there
     lifted : LiftedGame
     """
 

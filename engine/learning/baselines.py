@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..game import Game
+from .views import whole_weights
 
 # Sums of weights that are told apart.
 MAX_SUMS = 10_000_000
@@ -38,7 +39,7 @@ def uniform_score(game: Game, n: int) -> float:
         return float(game.r_g.mean() + game.r_l.mean())
     if game.field.of != "actions" or len(game.field.weights) > 1:
         return math.nan
-    units = _whole_weights(game.field.weights[0])
+    units = whole_weights(game.field.weights[0])
     if units is None or (int(units[0].max()) * counted + 1) > MAX_SUMS:
         return math.nan
     steps, low, unit = units
@@ -56,15 +57,6 @@ def uniform_score(game: Game, n: int) -> float:
 
 def _has_one_state(game: Game) -> bool:
     return game.n_sg == game.n_sl == game.n_ag == 1
-
-
-def _whole_weights(weights: np.ndarray) -> tuple[np.ndarray, float, float] | None:
-    """Weights as whole multiples of a unit above the lowest: (multiples, lowest, unit); None if they are not."""
-    low = float(weights.min())
-    above = weights - low
-    unit = float(above[above > 0].min()) if (above > 0).any() else 1.0
-    whole = np.rint(above / unit)
-    return (whole.astype(np.int64), low, unit) if np.allclose(whole, above / unit, rtol=0, atol=1e-9) else None
 
 
 def _law_of_sum(steps: np.ndarray, n: int) -> np.ndarray:

@@ -18,7 +18,6 @@ from matplotlib.transforms import ScaledTranslation
 
 from ..figure_parts import (
     EXACT_INK,
-    INK,
     LINE_STYLES,
     MAX_LEGEND,
     WIDTH_IN,
@@ -36,13 +35,12 @@ from ..figure_parts import (
 )
 from ..figures import LOW_IN, NOISE
 from .baselines import best_team_reward
-from .lattice_figures import draw_lattices, draw_magnetisation
+from .lattice_figures import SERIES, draw_lattices, draw_magnetisation
 from .result import Learned, mean_curve
+from .settings import rule_in_words, unit_of_time
 
 __all__ = ["draw_curves", "draw_lattices", "draw_learning_curve", "draw_magnetisation", "draw_scores"]
 
-# Methods are told apart by colour and marker: the first is that of all single series.
-SERIES = ((INK, "-", "o"), *((colour, "-", marker) for colour, _, marker in LINE_STYLES))
 MAX_BANDS = 6
 """Of more curves than this only the first and the last have a band."""
 # Two series at the same places stand so far apart.
@@ -71,11 +69,10 @@ def draw_learning_curve(path: str | Path, learned: Learned, *, svg: bool = False
     settings = learned.settings
     mean, half = mean_curve(learned.curves["reward"][:, : learned.n_points])
     best = best_team_reward(learned.game)
-    greedy = "greedy" if settings.temperature == 0 else f"T = {settings.temperature:g}"
     return draw_curves(
         path, learned.point_steps, mean[None], half[None], [settings.method], svg=svg, n_agents=settings.n,
         n_runs=settings.runs, lines={"best team reward": best} if math.isfinite(best) else {},
-        unit_of_time="sweeps" if settings.order == "sequential" else "steps", note=f"{settings.method}, {greedy}",
+        unit_of_time=unit_of_time(settings.order), note=f"{settings.method}, {rule_in_words(settings.temperature)}",
         title=f"{learned.game.name or 'game'}: reward while learning",
     )  # fmt: skip
 
@@ -250,11 +247,11 @@ def _draw_runs(
     ns: np.ndarray,
     runs: np.ndarray,
     half: np.ndarray,
-    style: tuple[str, str, str],
+    style: tuple[str, str],
     name: str,
     aside_pt: float,
 ) -> Any:
-    colour, line, marker = style
+    colour, marker = style
 
     def moved(points: float) -> Any:
         return axes.transData + ScaledTranslation(points / 72, 0.0, figure.dpi_scale_trans)
@@ -265,6 +262,6 @@ def _draw_runs(
         transform=moved(aside_pt + 4.0),
     )  # fmt: skip
     return axes.errorbar(
-        ns, np.nanmean(runs, axis=1), yerr=half if half.any() else None, fmt=marker + line, ms=4.5, lw=0.8, color=colour,
+        ns, np.nanmean(runs, axis=1), yerr=half if half.any() else None, fmt=marker + "-", ms=4.5, lw=0.8, color=colour,
         elinewidth=1.2, capsize=2.5, label=name, transform=moved(aside_pt),
     )  # fmt: skip

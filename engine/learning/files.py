@@ -23,7 +23,7 @@ from ..game import Game
 from ..game_tables import read_game_tables, write_game_tables
 from ..versions import kofn_version
 from .learners import make_learners
-from .result import CURVES, POLICY_TABLES, TABLES, Learned, Measured
+from .result import CURVES, POLICY_TABLES, Learned, Measured
 from .settings import LearningSettings
 
 FORMAT = "kofn-learned"
@@ -54,6 +54,8 @@ _ARRAYS: dict[str, tuple[tuple[str, ...], str, bool]] = {
     "ring_head": (("run",), "replay: place that is written next", False),
     "ring_filled": (("run",), "replay: transitions kept", False),
 }
+# What a file may lack.
+_TABLES = ("q", "target", "theta", "visits", "q_global", "visits_global")
 _MEASURED = {
     "value": "exact value of the learned policy with n agents, from the initial law",
     "half_width": "half width of its certified interval",
@@ -92,7 +94,7 @@ def write_learned(
         state = file.create_group("learners")
         for name, array in learned.arrays.items():
             axes, long_name, always = _ARRAYS[name]
-            if (complete or always) and (tables or name not in TABLES):
+            if (complete or always) and (tables or name not in _TABLES):
                 create_array(state, name, array, axes=axes, long_name=long_name)
         if learned.snapshots:
             kept = file.create_group("snapshots")

@@ -13,6 +13,7 @@ from ...kernels.streams import checked_seed
 from ..coupling import Neighbourhood
 from ..game import Game, positive_integer
 from ..solve import Interrupted
+from ..tabulation import shown
 
 CRITICAL_TEMPERATURE = 1.0 / math.log1p(math.sqrt(2.0))
 """Temperature T_q of Boltzmann learners at the critical point; they are a heat bath at T = 2 T_q."""
@@ -24,6 +25,12 @@ SWEEPS_AT_ONCE = 1000
 def is_torus_of_two(game: Game) -> bool:
     """Whether agents without states pick one of two actions on a torus, so that a run is a lattice of two colours."""
     return game.neighbourhood is not None and game.neighbourhood.graph == "torus" and game.n_al == 2 and game.n_sl == 1
+
+
+def sides_of(game: Game, n: int) -> tuple[int, int]:
+    """Rows and columns of the torus of n agents of a game that is played on one."""
+    assert game.neighbourhood is not None
+    return game.neighbourhood.sides(n)
 
 
 def is_ising(game: Game) -> bool:
@@ -81,7 +88,7 @@ def simulate_heat_bath(
     ----------
     L : int                     side, at least 3
     temperatures : float[n_t]   T_q, half the physical temperature
-    sweeps, runs, seed : int
+    sweeps, runs, seed : int    of the sweeps a multiple of `every` is made, once at least
     tail : float                last part of the sweeps that is averaged
     up : bool, optional         whether all spins start up or down; by default at random
     every : int                 sweeps between two looks at the magnetisation
@@ -101,7 +108,7 @@ def simulate_heat_bath(
         raise ValueError(f"tail: found {tail}, expected a share above 0, at most 1")
     given = np.asarray(temperatures, dtype=np.float64)
     if given.ndim != 1 or not ((given >= 0.0) & np.isfinite(given)).all():
-        raise ValueError("temperatures: found something else, expected finite numbers of at least 0")
+        raise ValueError(f"temperatures: found {shown(given.tolist())}, expected finite numbers of at least 0")
     n, points = L * L, max(1, sweeps // every)
     indptr, indices = Neighbourhood(graph="torus", shape=(L, L)).adjacency(n)
     first_point = min(points - 1, math.floor(points * (1.0 - tail) + 1e-9))

@@ -26,8 +26,10 @@ from ..figure_parts import (
     write_figure,
 )
 from ..figures import LOW_IN
+from ..tabulation import shown
 from .ising import CRITICAL_TEMPERATURE, onsager_magnetisation
 
+# Methods are told apart by colour and marker: the first is that of all single series.
 SERIES = ((INK, "o"), *((colour, marker) for colour, _, marker in LINE_STYLES))
 HEAT_BATH_INK = LINE_STYLES[0][0]
 MAX_COLUMNS = 4
@@ -77,6 +79,8 @@ def draw_magnetisation(
     at = float_array("temperatures", temperatures, (None,))
     if not (np.diff(at) > 0).all() or not np.isfinite(at).all():
         raise ValueError(f"temperatures: found {at.tolist()}, expected increasing numbers")
+    if len(mean) > len(SERIES):
+        raise ValueError(f"mean: found {len(mean)} methods, expected at most {len(SERIES)}")
     with our_style():
         figure = Figure(figsize=(WIDTH_IN, LOW_IN + 0.4), layout="constrained")
         axes = figure.subplots()
@@ -156,7 +160,7 @@ def draw_lattices(
             f"at most {MAX_PANELS}"
         )
     if found.dtype.kind not in "iu" or found.min() < 0 or found.max() > 1:
-        raise ValueError("actions: found something else, expected 0 and 1")
+        raise ValueError(f"actions: found {shown(np.unique(found).tolist())}, expected 0 and 1")
     n_columns = min(MAX_COLUMNS, len(temperatures))
     n_rows = -(-len(temperatures) // n_columns)
     with our_style():

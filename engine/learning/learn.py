@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +15,9 @@ from ..game import Game
 from ..solve import Interrupted
 from ..versions import library_versions
 from .files import read_learning_checkpoint, write_learned
-from .learners import Learners, make_learners, n_tables
+from .learners import Learners, make_learners, n_tables, table_shape
 from .result import POLICY_TABLES, Learned
 from .settings import LearningSettings
-from .views import seen_field
 
 # Seconds between two looks at the clock, and at whether to stop.
 CHUNK_S = 0.3
@@ -80,7 +80,6 @@ def learn(
         take_tables(run.learners, tables)
     if resume and checkpoint is not None and Path(checkpoint).exists():
         run.take_over(Path(checkpoint))
-    assert settings.record_every is not None
     every = settings.record_every
     # Compiles, so that times are those of learning.
     run.learners.advance(0, 0)
@@ -196,6 +195,7 @@ def take_tables(learners: Learners, found: Learned) -> None:
             arrays[name][...] = found.arrays[name]
     if "target" in arrays:
         arrays["target"][...] = arrays["q"]
+    learners.look()
 
 
 def restore(learners: Learners, found: Learned) -> None:
@@ -207,9 +207,10 @@ def restore(learners: Learners, found: Learned) -> None:
 
 
 def check_memory(game: Game, settings: LearningSettings, memory_bytes: int) -> None:
-    """TooLargeError if tables, replay and curves do not fit."""
-    cells = n_tables(settings) * game.n_sg * game.n_sl * seen_field(game, settings).n_values * game.n_al
-    copies = 1 + (settings.method == "mfac") + (settings.alpha_power > 0)
+    """TooLargeError if tables, with those kept on the way, replay and curves do not fit."""
+    cells = math.prod(table_shape(game, settings))
+    copies = 1 + (settings.method == "mfac")
+    copies += copies * settings.snapshot_steps.size + (settings.alpha_power > 0)
     copies += settings.target_every > 0 or settings.target_tau > 0
     needed = (
         8 * settings.runs * (cells * copies + 3 * settings.n_points + 8 * settings.n + settings.replay * settings.n * 3)
@@ -217,5 +218,5 @@ def check_memory(game: Game, settings: LearningSettings, memory_bytes: int) -> N
     if needed > memory_bytes:
         raise TooLargeError(
             f"runs: {settings.runs} runs of {n_tables(settings)} tables take {readable_bytes(needed)}, expected at most "
-            f"{readable_bytes(memory_bytes)}; lower runs, n, bins or replay, share the tables, or raise the memory limit"
+            f"{readable_bytes(memory_bytes)}; lower runs, n, bins, replay or snapshots, share the tables, or raise the memory limit"
         )

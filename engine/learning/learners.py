@@ -17,13 +17,15 @@ from ..evaluation.population_laws import in_threads
 from ..game import Game
 from ..tabulation import Space, shown
 from .settings import LEARN, UNIFORM, LearningSettings
-from .views import Views, views_of
+from .views import Views, seen_field, views_of, whole_weights
 
 NO_TABLES = (0, 0, 0)
 # The runs of one thread go in so many parts, so that threads end at about the same time.
 PARTS_PER_THREAD = 4
 # Links of a graph that is written out for sequential play.
 MAX_LINKS = 50_000_000
+# Units between the lowest and the highest weight in sequential play.
+MAX_WEIGHT = 10_000
 
 
 class Learners(Protocol):
@@ -37,19 +39,32 @@ class Learners(Protocol):
 
     def restore_curves(self, curves: dict[str, np.ndarray]) -> None: ...
 
+    def look(self) -> None: ...
+
     def advance(self, first: int, n_steps: int) -> None: ...
 
 
-def make_learners(game: Game, settings: LearningSettings, *, learning: bool = True) -> Learners:
-    """Learners at their start, by the order of moves; with `learning` off they play their tables as they are."""
+def make_learners(game: Game, settings: LearningSettings) -> Learners:
+    """Learners at their start, by the order of moves.
+
+    Raises
+    ------
+    ValueError    settings that do not fit the game
+    """
     if settings.order == "sequential":
-        return SequentialLearners(game, settings, learning=learning)
-    return SynchronousLearners(game, settings, learning=learning)
+        return SequentialLearners(game, settings)
+    return SynchronousLearners(game, settings)
 
 
 def n_tables(settings: LearningSettings) -> int:
     """Tables of a run."""
     return settings.n if settings.tables == "own" else 1
+
+
+def table_shape(game: Game, settings: LearningSettings) -> tuple[int, int, int]:
+    """Sizes of the tables of a run: (n_tables, n_o, n_al)."""
+    n_o = game.n_sg * game.n_sl * seen_field(game, settings).n_values
+    return n_tables(settings), n_o, game.n_al
 
 
 def start_label(game: Game, settings: LearningSettings) -> tuple[str, int] | None:
@@ -93,12 +108,11 @@ def global_law(game: Game, settings: LearningSettings) -> np.ndarray:
 class SynchronousLearners:
     """All agents act at once, step after step."""
 
-    def __init__(self, game: Game, settings: LearningSettings, *, learning: bool = True):
+    def __init__(self, game: Game, settings: LearningSettings):
         self.views = views_of(game, settings)
-        assert settings.record_every is not None
         self._seed = checked_seed(settings.seed)
-        self._rule = _rule_of(game, settings, learning)
-        self._population = _population_of(game, settings, self.views)
+        self._rule = _rule_of(game, settings)
+        self._population = _population_of(game, settings)
         shape = (settings.runs, settings.n_points)
         self._records = Records(settings.record_every, *(np.zeros(shape) for _ in range(3)))
         population, views = self._population, self.views
@@ -106,12 +120,13 @@ class SynchronousLearners:
         start = start_label(game, settings)
         if start is not None:
             getattr(population, start[0])[:] = start[1]
-        self._look(0)
+        self.look()
 
-    def _look(self, step: int) -> None:
+    def look(self) -> None:
+        """Observe anew before the first step, since tables that were put in may answer otherwise."""
         views = self.views
         observe_start(
-            views.scene, views.env_lens, views.env_graph, views.lens, views.graph, self._rule, self._population, step
+            views.scene, views.env_lens, views.env_graph, views.lens, views.graph, self._rule, self._population, 0
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -152,9 +167,7 @@ class SynchronousLearners:
         in_threads(advance, n_parts)
 
 
-def _rule_of(game: Game, settings: LearningSettings, learning: bool) -> Rule:
-    assert settings.epsilon is not None
-    assert settings.epsilon_steps is not None
+def _rule_of(game: Game, settings: LearningSettings) -> Rule:
     return Rule(
         alpha=float(settings.alpha),
         alpha_power=float(settings.alpha_power),
@@ -170,15 +183,15 @@ def _rule_of(game: Game, settings: LearningSettings, learning: bool) -> Rule:
         batch=settings.batch if settings.replay else 0,
         target_every=settings.target_every,
         target_tau=float(settings.target_tau),
-        learning=int(learning),
+        learning=int(settings.alpha > 0.0 or (settings.method == "mfac" and settings.actor_alpha > 0.0)),
         global_learns=int(settings.global_policy == LEARN and game.n_ag > 1),
         global_law=global_law(game, settings),
     )
 
 
-def _population_of(game: Game, settings: LearningSettings, views: Views) -> Population:
+def _population_of(game: Game, settings: LearningSettings) -> Population:
     runs, n = settings.runs, settings.n
-    shape = (runs, n_tables(settings), game.n_sg * game.n_sl * views.seen.n_values, game.n_al)
+    shape = (runs, *table_shape(game, settings))
     none = (runs, *NO_TABLES)
     q = np.full(shape, float(settings.initial_q))
     visited = settings.alpha_power > 0
@@ -211,23 +224,21 @@ def _population_of(game: Game, settings: LearningSettings, views: Views) -> Popu
 class SequentialLearners:
     """One agent after the other, picked at random; agents without states on a graph, who see the game's own field."""
 
-    def __init__(self, game: Game, settings: LearningSettings, *, learning: bool = True):
-        assert settings.epsilon is not None
-        assert settings.record_every is not None
+    def __init__(self, game: Game, settings: LearningSettings):
         self.views = views_of(game, settings)
         _check_sequential(game, settings, self.views)
         self._seed = checked_seed(settings.seed)
         self._every = settings.record_every
         self._society, self._low, self._step = society_of(game, settings.n)
         self._learner = Learner(
-            alpha=float(settings.alpha) if learning else 0.0, gamma=float(game.gamma),
-            temperature=float(settings.temperature), epsilon=settings.epsilon[0],
+            alpha=float(settings.alpha), gamma=float(game.gamma), temperature=float(settings.temperature),
+            epsilon=settings.epsilon[0],
         )  # fmt: skip
         self._r_l = np.ascontiguousarray(game.with_field_axis("r_l")[0, :, 0] + game.r_g[0, 0])
         if self._r_l.shape[0] == 1:
             self._r_l = np.repeat(self._r_l, self.views.seen.n_values, axis=0)
         runs, n = settings.runs, settings.n
-        start = _population_of(game, settings, self.views)
+        start = _population_of(game, settings)
         draw_learners(self.views.scene, self._seed, start)
         label = start_label(game, settings)
         if label is not None:
@@ -257,6 +268,9 @@ class SequentialLearners:
         agents = self._play.action.shape[1]
         self._record.total[...] = np.rint((curves["weight"] - self._low) * agents / self._step)
 
+    def look(self) -> None:
+        """Nothing: an agent looks when it is its turn."""
+
     def arguments(self, first: int, n_steps: int) -> tuple:
         """What `kernels.learning.sequential.advance_sequential_with` takes after a jitted reward, for some sweeps of all runs."""
         return self._seed, first, n_steps, self._every, self._society, self._learner, self._play, self._record
@@ -284,15 +298,13 @@ def society_of(game: Game, n: int) -> tuple[Society, float, float]:
     field, graph = game.field, game.neighbourhood
     assert field is not None
     assert graph is not None
-    weights = field.weights[0]
-    low = float(weights.min())
-    above = weights - low
-    unit = float(above[above > 0].min()) if (above > 0).any() else 1.0
-    whole = np.rint(above / unit)
-    if not np.allclose(whole, above / unit, rtol=0, atol=1e-9) or whole.max() > 10_000:
+    units = whole_weights(field.weights[0])
+    if units is None or units[0].max() > MAX_WEIGHT:
         raise ValueError(
-            "field.weights: found weights that are no multiples of a unit, expected them in sequential order"
+            f"field.weights: found {shown(field.weights[0].tolist())}, expected multiples of a unit above the lowest, up to "
+            f"{MAX_WEIGHT}, in sequential order"
         )
+    whole, low, unit = units
     indptr, indices = graph.adjacency(n)
     if graph.graph == "complete":
         if n * (n - 1) > MAX_LINKS:
@@ -308,5 +320,5 @@ def society_of(game: Game, n: int) -> tuple[Society, float, float]:
     for degree in range(1, most + 1):
         means = low + unit * np.arange(degree * top + 1) / degree
         table[degree, : means.size] = np.searchsorted(edges, means, side="right")
-    society = Society(indptr=indptr, indices=indices, weights=whole.astype(np.int64), value_of_total=table)
+    society = Society(indptr=indptr, indices=indices, weights=whole, value_of_total=table)
     return society, low, unit

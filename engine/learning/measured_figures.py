@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ..figure_parts import INK, LINE_STYLES, WIDTH_IN, add_titles, our_style, sample_size, subtitle, write_figure
 from .result import Learned
+from .settings import rule_in_words
 
 HIGH_IN = 5.2
 
@@ -35,7 +36,6 @@ def draw_measured(path: str | Path, learned: Learned, *, svg: bool = False) -> l
     measured, settings = learned.measured, learned.settings
     if measured is None:
         raise ValueError("learned: found nothing measured, expected exact values")
-    greedy = "greedy" if settings.temperature == 0 else f"T = {settings.temperature:g}"
     with our_style():
         figure = Figure(figsize=(WIDTH_IN, HIGH_IN), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True)
@@ -56,7 +56,7 @@ def draw_measured(path: str | Path, learned: Learned, *, svg: bool = False) -> l
             figure,
             f"{learned.game.name or 'game'}: worth of the policy while learning",
             subtitle(
-                sample_size(settings.n, settings.runs), f"{settings.method}, {greedy}",
+                sample_size(settings.n, settings.runs), f"{settings.method}, {rule_in_words(settings.temperature)}",
                 f"optimum {measured.optimum:.5g} of {settings.n} agents who act as one", "exact",
             ),
         )  # fmt: skip

@@ -16,7 +16,7 @@ from ..policy import SubsamplePolicy
 from .learn import learn
 from .learners import global_law
 from .result import Learned
-from .settings import LEARN, UNIFORM, LearningSettings
+from .settings import FILLED_IN, LEARN, UNIFORM, LearningSettings
 from .views import seen_field
 
 
@@ -141,7 +141,7 @@ def play(
     """
     settings = dataclasses.replace(
         learned.settings, n=learned.settings.n if n is None else n, steps=steps, seed=seed, snapshots=0, alpha=0.0, actor_alpha=0.0,
-        alpha_power=0.0, epsilon=(0.0, 0.0), epsilon_steps=None, record_every=None, replay=0, target_every=0,
+        alpha_power=0.0, epsilon=(0.0, 0.0), epsilon_steps=FILLED_IN, record_every=FILLED_IN, replay=0, target_every=0,
         target_tau=0.0, start=learned.settings.start if start is None else start,
     )  # fmt: skip
     return learn(learned.game, settings, tables=learned, progress=progress, should_stop=should_stop)

@@ -14,9 +14,6 @@ from .settings import LearningSettings
 from .views import seen_field
 
 CURVES = ("reward", "weight", "abs_weight")
-# What a file may lack.
-TABLES = ("q", "target", "theta", "visits", "q_global", "visits_global")
-
 
 POLICY_TABLES = ("q", "theta", "q_global")
 """The tables that a policy follows from."""
@@ -102,7 +99,6 @@ class Learned:
     @property
     def n_points(self) -> int:
         """Points of the curves that have been filled."""
-        assert self.settings.record_every is not None
         if self.settings.order == "sequential":
             return self.step // self.settings.record_every
         return -(-self.step // self.settings.record_every)
@@ -110,7 +106,6 @@ class Learned:
     @property
     def point_steps(self) -> np.ndarray:
         """Steps made at the end of each point of the curves, int64[n_points]."""
-        assert self.settings.record_every is not None
         return np.minimum(np.arange(1, self.n_points + 1, dtype=np.int64) * self.settings.record_every, self.step)
 
     def tail_means(self, curve: str) -> np.ndarray:

@@ -28,6 +28,20 @@ MAX_BINS = 100
 """A field of more values than this is binned for the agents, unless they are asked to tell them apart."""
 
 
+FILLED_IN: Any = None
+"""Default of fields that depends on other fields; it is always replaced by a value."""
+
+
+def rule_in_words(temperature: float) -> str:
+    """How agents choose at a temperature, for titles and tables: "greedy" or "T = 0.9"."""
+    return "greedy" if temperature == 0 else f"T = {temperature:g}"
+
+
+def unit_of_time(order: str | None) -> str:
+    """What the steps of an order of moves are called: "sweeps" or "steps"."""
+    return "sweeps" if order == "sequential" else "steps"
+
+
 @dataclass(frozen=True, kw_only=True)
 class LearningSettings:
     """How agents learn.
@@ -81,8 +95,8 @@ class LearningSettings:
     bins: int | None = None
     tables: str = "shared"
     temperature: float = 0.0
-    epsilon: tuple[float, float] | None = None
-    epsilon_steps: int | None = None
+    epsilon: tuple[float, float] = FILLED_IN
+    epsilon_steps: int = FILLED_IN
     alpha: float = 0.1
     alpha_power: float = 0.0
     actor_alpha: float = 0.01
@@ -96,7 +110,7 @@ class LearningSettings:
     initial_q: float = 0.0
     start: str = "random"
     global_policy: str = LEARN
-    record_every: int | None = None
+    record_every: int = FILLED_IN
     tail: float = 0.1
     snapshots: int = 0
 
@@ -121,6 +135,11 @@ class LearningSettings:
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+        for name in ("start", "global_policy"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+                raise ValueError(f"{name}: found {shown(value)}, expected a word or a label")
+            object.__setattr__(self, name, str(value))
         self._check_numbers()
         self._check_combinations()
 
@@ -140,7 +159,6 @@ class LearningSettings:
             "target_tau": (self.target_tau, 0.0, 1.0), "tail": (self.tail, 0.0, 1.0),
             "initial_q": (self.initial_q, -math.inf, math.inf),
         }  # fmt: skip
-        assert self.epsilon is not None
         for i, share in enumerate(self.epsilon):
             ranges[f"epsilon[{i}]"] = (share, 0.0, 1.0)
         for name, (given, low, high) in ranges.items():
@@ -157,7 +175,6 @@ class LearningSettings:
         if self.target_every and self.target_tau:
             raise ValueError("target_tau: found it with target_every, expected one of the two")
         if self.order == "sequential":
-            assert self.epsilon is not None
             refused = {
                 "method": self.method == "mfac", "alpha_power": self.alpha_power > 0, "inner": self.inner > 0,
                 "reward": self.reward == "team", "replay": self.replay > 0, "target_every": self.target_every > 0,
@@ -174,7 +191,6 @@ class LearningSettings:
     @property
     def n_points(self) -> int:
         """Points of the curves."""
-        assert self.record_every is not None
         if self.order == "sequential":
             return self.steps // self.record_every
         return -(-self.steps // self.record_every)
@@ -189,7 +205,7 @@ class LearningSettings:
 
     def config(self) -> dict[str, Any]:
         """The settings, JSON-ready."""
-        return dataclasses.asdict(self) | {"epsilon": list(self.epsilon or ())}
+        return dataclasses.asdict(self) | {"epsilon": list(self.epsilon)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LearningSettings:

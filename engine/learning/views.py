@@ -38,10 +38,9 @@ def lens_of(field: Field | None) -> Lens:
     """A field as the kernels read it."""
     if field is None:
         return NO_LENS
-    n_values = np.array([len(edges) + 1 for edges in field.edges], dtype=np.int64)
     return Lens(
         of_actions=int(field.of == "actions"), weights=np.array(field.weights), edges=np.array(field.edge_table),
-        n_values=n_values, neutral=int(field.neutral),
+        n_values=field.n_bins, neutral=int(field.neutral),
     )  # fmt: skip
 
 
@@ -66,7 +65,7 @@ def seen_field(game: Game, settings: LearningSettings) -> Field:
     if settings.method == "iq":
         of = settings.sees if settings.sees != "field" else "actions" if own is None else own.of
         weights = _weights(game, of)
-        return Field(of=of, weights=np.zeros(_size(game, of)) if weights is None else weights, edges=((),))  # type: ignore[arg-type]
+        return Field(of=of, weights=np.zeros(_size(game, of)) if weights is None else weights, edges=(np.zeros(0),))
     if settings.sees == "field":
         if own is None:
             raise ValueError("sees: found 'field' for a game without one, expected 'actions' or 'states'")
@@ -98,6 +97,15 @@ def _weights(game: Game, of: str) -> np.ndarray | None:
     if all(isinstance(label, (int, float)) for label in labels):
         return np.array(labels, dtype=np.float64)
     return np.array([0.0, 1.0]) if len(labels) == 2 else None
+
+
+def whole_weights(weights: np.ndarray) -> tuple[np.ndarray, float, float] | None:
+    """Weights as whole multiples of a unit above the lowest: (int64[n_x], lowest, unit); None if they are none."""
+    low = float(weights.min())
+    above = weights - low
+    unit = float(above[above > 0].min()) if (above > 0).any() else 1.0
+    whole = np.rint(above / unit)
+    return (whole.astype(np.int64), low, unit) if np.allclose(whole, above / unit, rtol=0, atol=1e-9) else None
 
 
 def binned(of: str, weights: np.ndarray, bins: int) -> Field:

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..files import KofnFileError, open_checked, read_text
 from ..learning.files import FORMAT as LEARNED
-from ..learning.files import read_learned
+from ..learning.ising import CRITICAL_TEMPERATURE
+from ..learning.settings import unit_of_time
 from ..study.learning_files import FORMAT as STUDY
-from ..study.learning_files import NAME, read_learning_study
-from ..study.learning_results import LearningStudy, study_of_learned
+from ..study.learning_files import NAME, read_as_study
+from ..study.learning_results import LearningStudy
 from .learning_figures import curves_figure, order_figure, score_figure
 from .numbers import MISSING, number, plus_minus, prose, several
 from .page import page_html, plain
@@ -65,9 +64,9 @@ def learning_report_html(path: Path) -> str:
     KofnFileError
     """
     with open_checked(path, LEARNED, STUDY) as file:
-        kind, version = read_text(file, "format"), read_text(file, "kofn_version")
+        version = read_text(file, "kofn_version")
         seconds = float(file.attrs.get("wall_time_s", math.nan))
-    result = read_learning_study(path) if kind == STUDY else study_of_learned(read_learned(path, tables=False))
+    result = read_as_study(path)
     games = result.game.tolist()
     title = f"Learning in {several([name or 'a game' for name in games])}"
     sections = [
@@ -97,7 +96,7 @@ def _header(result: LearningStudy, title: str) -> str:
 
 
 def _time(result: LearningStudy) -> str:
-    return "sweeps" if result.config["learning"].get("order") == "sequential" else "steps"
+    return unit_of_time(result.config["learning"].get("order"))
 
 
 def _game_section(result: LearningStudy, name: str, index: int) -> str:
@@ -145,7 +144,7 @@ def _findings(result: LearningStudy, name: str) -> str:
                 ends = f" ({number(low, 4)} … {number(high, 4)})" if math.isfinite(low + high) else ""
                 sentences.append(
                     f"With {method} and n = {n:,} order falls to one half at T = {number(at, 4)}{ends}; the critical temperature "
-                    "of the infinite lattice is 1.1346."
+                    f"of the infinite lattice is {CRITICAL_TEMPERATURE:.4f}."
                 )
     return "".join(f"<p>{prose(x)}</p>" for x in sentences)
 
@@ -179,22 +178,21 @@ def _pair(result: LearningStudy, name: str, at: Mapping[str, Any]) -> str:
 
 
 def _glossary() -> str:
-    return f'<section aria-labelledby="terms"><h2 id="terms">Terms</h2><dl>{_items(_GLOSSARY)}</dl></section>'
+    pairs = [(name, text[:1].upper() + text[1:]) for name, text in _GLOSSARY]
+    return f'<section aria-labelledby="terms"><h2 id="terms">Terms</h2><dl>{_items(pairs)}</dl></section>'
 
 
 def _items(pairs: Sequence[tuple[str, str]]) -> str:
-    return "".join(f"<dt>{prose(name)}</dt><dd>{prose(text[:1].upper() + text[1:])}</dd>" for name, text in pairs)
+    return "".join(f"<dt>{prose(name)}</dt><dd>{prose(text)}</dd>" for name, text in pairs)
 
 
 def _settings(config: Mapping[str, Any]) -> str:
     pairs = [
         (title, plain(config[name])) for name, title in _SETTINGS.items() if config.get(name) not in (None, [], {}, "")
     ]
-    items = "".join(f"<dt>{prose(name)}</dt><dd>{prose(text)}</dd>" for name, text in pairs)
-    return f'<section aria-labelledby="settings"><h2 id="settings">What was run</h2><dl>{items}</dl></section>'
+    return f'<section aria-labelledby="settings"><h2 id="settings">What was run</h2><dl>{_items(pairs)}</dl></section>'
 
 
 def _machine(version: str, seconds: float) -> str:
-    pairs = [("kofn", version)] + ([("Learning", f"{number(seconds)} s")] if np.isfinite(seconds) else [])
-    items = "".join(f"<dt>{prose(name)}</dt><dd>{prose(text)}</dd>" for name, text in pairs)
-    return f'<section aria-labelledby="machine"><h2 id="machine">Versions</h2><dl>{items}</dl></section></main>'
+    pairs = [("kofn", version)] + ([("Learning", f"{number(seconds)} s")] if math.isfinite(seconds) else [])
+    return f'<section aria-labelledby="machine"><h2 id="machine">Versions</h2><dl>{_items(pairs)}</dl></section></main>'

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..learning.ising import CRITICAL_TEMPERATURE, onsager_magnetisation
 from ..learning.result import half_width
+from ..learning.settings import rule_in_words, unit_of_time
 from ..study.learning_results import LearningStudy
 from .charts import BOTTOM_PX, RIGHT_PX, TOP_PX, Chart, Scale, grows, k_axis, label_width, linear_ticks
 from .figures import Entry, figure_html
@@ -49,7 +50,7 @@ def curves_figure(result: LearningStudy, game: str, n: int, identity: str) -> st
         return ""
     best = float(result.sel("best_reward", game=game, n=n))
     levels = {"best team reward": best} if math.isfinite(best) else {}
-    time = "sweeps" if result.config["learning"].get("order") == "sequential" else "steps"
+    time = unit_of_time(result.config["learning"].get("order"))
 
     def draw(width: float, height: float) -> tuple[Chart, list[Entry], str]:
         chart = _frame(
@@ -87,8 +88,7 @@ def score_figure(result: LearningStudy, game: str, temperature: float, identity:
         pairs = [f"{one.label} {number(float(m), 4)} at n = {x:.0f}" for one in series for x, m in zip(one.x, one.mean)]
         return chart, entries, f"{'; '.join(pairs)}."
 
-    greedy = "greedy" if temperature == 0 else f"T = {temperature:g}"
-    return figure_html(identity, draw, f"Reward against the number of agents, {greedy}")
+    return figure_html(identity, draw, f"Reward against the number of agents, {rule_in_words(temperature)}")
 
 
 def order_figure(result: LearningStudy, game: str, n: int, identity: str) -> str:

@@ -36,7 +36,6 @@ from ..files import (
 )
 from ..game import Game
 from ..game_tables import read_game_tables, write_game_tables
-from ..lifting import depends_on_field
 from ..policy import SubsamplePolicy
 from ..solution import Solution
 from ..solution_files import read_solution_arrays, solution_config, write_solution_arrays
@@ -232,7 +231,7 @@ def run_cell(path: Path, cell: Cell, should_stop: Callable[[], bool], *, checkpo
 def has_quick_route(cell: Cell, policy: SubsamplePolicy, n: int) -> bool:
     """Whether no local agent looks at the others, so that the next population is a symmetric power, and a stable one."""
     game = cell.game
-    if depends_on_field(game) and game.has_field_axis("P_l"):
+    if game.has_field_axis("P_l"):
         return False
     counts = list_counts(policy.k_local, game.n_sl)
     laws = np.empty((game.n_sg, game.n_sl, game.n_sl))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..files import KofnFileError
 from ..learning.files import read_learned, write_learned
-from ..learning.ising import is_ising, simulate_heat_bath
+from ..learning.ising import is_ising, sides_of, simulate_heat_bath
 from ..learning.learn import LearningReport, learn
 from ..learning.learners import start_label
 from ..solve import Interrupted
@@ -185,7 +185,7 @@ def _heat_baths(
         key = game_name(cell.game), cell.settings.n
         if key in found or not is_ising(cell.game):
             continue
-        rows, columns = cell.game.neighbourhood.sides(cell.settings.n)  # type: ignore[union-attr]
+        rows, columns = sides_of(cell.game, cell.settings.n)
         if rows != columns or len(settings.temperature) < 2:
             continue
         if known is not None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..game import Game
 from ..learning.figures import draw_curves, draw_scores
 from ..learning.files import read_learned
-from ..learning.ising import is_ising, is_torus_of_two
+from ..learning.ising import is_ising, is_torus_of_two, sides_of
 from ..learning.lattice_figures import MAX_PANELS, draw_lattices, draw_magnetisation
 from ..learning.result import half_width
+from ..learning.settings import rule_in_words, unit_of_time
 from .learning_files import learning_cell_path
 from .learning_results import LearningStudy
 from .learning_settings import LearningStudySettings
@@ -49,10 +51,10 @@ def _draw_curves(place: Path, suffix: str, result: LearningStudy, game: Game, n:
     """All methods on the same axes; with several temperatures a figure for each method, coloured by temperature."""
     name, temperatures = game_name(game), result.temperature.tolist()
     best = float(result.sel("best_reward", game=name, n=n))
-    options = {
+    options: dict[str, Any] = {
         "n_agents": n, "n_runs": int(result.run.size), "title": f"{name}: reward while learning", "label": REWARD,
         "lines": {"best team reward": best} if math.isfinite(best) else {},
-        "unit_of_time": "sweeps" if result.config["learning"]["order"] == "sequential" else "steps",
+        "unit_of_time": unit_of_time(result.config["learning"]["order"]),
     }  # fmt: skip
     curves, half = (result.sel(array, game=name, n=n) for array in ("reward_curve", "reward_curve_half_width"))
     methods = result.method.tolist()
@@ -60,14 +62,14 @@ def _draw_curves(place: Path, suffix: str, result: LearningStudy, game: Game, n:
         return []
     if len(temperatures) == 1:
         at = place / f"learning-curves{suffix}.png"
-        note = "greedy" if temperatures[0] == 0 else f"T = {temperatures[0]:g}"
+        note = rule_in_words(temperatures[0])
         note = f"{methods[0]}, {note}" if len(methods) == 1 else note
-        return draw_curves(at, result.step, curves[:, 0], half[:, 0], methods, note=note, **options)  # type: ignore[arg-type]
+        return draw_curves(at, result.step, curves[:, 0], half[:, 0], methods, note=note, **options)
     paths = []
     for i, method in enumerate(methods):
         at = place / f"learning-curves{suffix}{f'.{method}' if len(methods) > 1 else ''}.png"
         key = "Temperature T [reward units]"
-        paths += draw_curves(at, result.step, curves[i], half[i], temperatures, key=key, note=method, **options)  # type: ignore[arg-type]
+        paths += draw_curves(at, result.step, curves[i], half[i], temperatures, key=key, note=method, **options)
     return paths
 
 
@@ -79,14 +81,13 @@ def _draw_scores(place: Path, result: LearningStudy, name: str, ns: list[int]) -
         methods = result.method.tolist()
         suffix = f".T={temperature!r}" if result.temperature.size > 1 else ""
         tail = 100 * result.config["learning"]["tail"]
-        greedy = "greedy" if temperature == 0 else f"T = {temperature:g}"
         paths += draw_scores(
             place / f"score-against-n{suffix}.png", ns,
             {method: result.sel("reward", method=method, **at)[rows] for method in methods},
             {method: result.sel("reward_half_width", method=method, **at)[rows] for method in methods},
             uniform=result.sel("uniform_reward", game=name)[rows], best=result.sel("best_reward", game=name)[rows],
             title=f"{name}: reward against the number of agents", label=REWARD,
-            note=f"last {tail:g} % of {result.config['steps']:,} steps, {greedy}",
+            note=f"last {tail:g} % of {result.config['steps']:,} steps, {rule_in_words(temperature)}",
         )  # fmt: skip
     return paths
 
@@ -95,14 +96,14 @@ def _draw_spins(
     place: Path, suffix: str, result: LearningStudy, settings: LearningStudySettings, folder: Path, game: Game, n: int
 ) -> list[Path]:
     name, ising = game_name(game), is_ising(game)
-    time = f"{result.config['steps']:,} {'sweeps' if result.config['learning']['order'] == 'sequential' else 'steps'}"
+    time = f"{result.config['steps']:,} {unit_of_time(result.config['learning']['order'])}"
     tail = f"last {100 * result.config['learning']['tail']:g} % of {time}"
     methods = result.method.tolist()
     paths = []
     if result.temperature.size > 1:
         bath = result.sel("heat_bath", game=name, n=n)
         known = bool(np.isfinite(bath).any())
-        rows, columns = game.neighbourhood.sides(n)  # type: ignore[union-attr]
+        rows, columns = sides_of(game, n)
         paths += draw_magnetisation(
             place / f"magnetisation{suffix}.png", result.temperature,
             {method: result.sel("mean_abs_weight", game=name, method=method, n=n) for method in methods},
@@ -121,9 +122,7 @@ def _draw_spins(
         }
         shown = [cells[t] for t in _spread(result.temperature.tolist(), MAX_PANELS)]
         lattices = [
-            read_learned(learning_cell_path(folder, cell), tables=False)
-            .arrays["actions"][0]
-            .reshape(game.neighbourhood.sides(n))  # type: ignore[union-attr]
+            read_learned(learning_cell_path(folder, cell), tables=False).arrays["actions"][0].reshape(sides_of(game, n))
             for cell in shown
         ]
         paths += draw_lattices(

@@ -15,13 +15,14 @@ from ..files import (
     open_checked,
     read_array,
     read_config,
+    read_text,
     write_atomically,
     write_text,
 )
 from ..learning.files import FORMAT as LEARNED
 from ..learning.files import read_learned
 from ..versions import kofn_version
-from .learning_results import ARRAYS, COORDINATES, TEXTS, LearningStudy
+from .learning_results import ARRAYS, COORDINATES, TEXTS, LearningStudy, study_of_learned
 from .learning_settings import LearningCell
 
 FORMAT = "kofn-learning-study"
@@ -62,6 +63,13 @@ def read_learning_study(path: str | Path) -> LearningStudy:
             for name, field in ARRAYS.items()
         }
         return LearningStudy(config=read_config(file), arrays=arrays, **coordinates)
+
+
+def read_as_study(path: str | Path) -> LearningStudy:
+    """Read a study of learning, or learned tables as a study of one cell; KofnFileError if the file is neither."""
+    with open_checked(path, FORMAT, LEARNED) as file:
+        is_study = read_text(file, "format") == FORMAT
+    return read_learning_study(path) if is_study else study_of_learned(read_learned(path, tables=False))
 
 
 def learning_cell_path(folder: str | Path, cell: LearningCell) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,8 @@ from ..deployment import MAX_AGENTS
 from ..game import Game
 from ..game_files import load_game
 from ..learning.learn import check_memory
-from ..learning.learners import make_learners, n_tables
+from ..learning.learners import make_learners, table_shape
 from ..learning.settings import METHODS, LearningSettings
-from ..learning.views import seen_field
 from ..tabulation import shown
 from .numbers import numbers_of, reals_of
 from .plan import plain_name
@@ -181,8 +181,7 @@ class LearningStudySettings:
 
 def table_bytes(game: Game, settings: LearningSettings) -> int:
     """Bytes of the tables of local agents of all runs of a cell."""
-    cells = game.n_sg * game.n_sl * seen_field(game, settings).n_values * game.n_al
-    return 8 * settings.runs * n_tables(settings) * cells
+    return 8 * settings.runs * math.prod(table_shape(game, settings))
 
 
 def is_learning(methods: Any) -> bool:
