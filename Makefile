@@ -19,8 +19,9 @@ demo: $(VENV)/installed
 	$(BIN)/kofn report demo/formation -o demo/formation.html --force
 	$(BIN)/kofn report demo/robots -o demo/robots.html --force
 
+# Two processes: most tests wait for a compiler, a file or another process at some time.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 bench: $(VENV)/installed
 	mkdir -p .benchmarks

@@ -8,7 +8,7 @@ import click
 
 from . import options
 from .errors import KofnCommand, say, say_json
-from .play import learned_players, play_learned
+from .play import learned_players, play_learned, refuse_for_players
 from .progress import ProgressLine, readable_seconds
 from .signals import stop_on_signals
 
@@ -80,8 +80,11 @@ def deploy(
         check_writable(output, overwrite=force)
     learned = learned_players(file)
     if learned is not None:
+        refuse_for_players(click.get_current_context())
         options.use_threads(threads)
-        play_learned(learned, n, steps=steps, seed=seed, output=output, as_json=as_json, force=force, quiet=quiet)
+        play_learned(
+            learned, n, steps=steps, seed=seed, memory=memory, output=output, as_json=as_json, force=force, quiet=quiet
+        )
         return
     game, policy = read_any_policy(file)
     n_agents = options.number_of_agents(n, game)

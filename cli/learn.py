@@ -82,7 +82,7 @@ def learn(
     changes = {name: value for name, value in given.items() if value is not None}
     settings = LearningSettings(n=options.number_of_agents(n, loaded), seed=seed, snapshots=measure or 0, **changes)
     if measure is not None:
-        refuse_unmeasurable(loaded, settings)
+        refuse_unmeasurable(loaded, settings, memory)
     options.use_threads(threads)
     if resume and not checkpoint.exists() and not quiet:
         click.echo(f"{checkpoint}: no checkpoint, starting with step 1", err=True)
@@ -142,7 +142,7 @@ def say_learned(learned):
     rule = rule_in_words(settings.temperature)
     say(f"game        {learned.game.name or 'game'}, n = {settings.n}, {settings.runs} runs of {learned.step} steps")
     say(f"method      {settings.method}, {settings.order}, {settings.tables} tables, {rule}")
-    last = f"last {100 * settings.tail:g} % of the steps"
+    last = f"mean of the last {learned.tail_steps:,} steps"
     say(f"reward      {_with_interval(found['reward'])}, {last}")
     of = "mean action" if learned.seen.of == "actions" else "mean state"
     say(f"{of:<12}{_with_interval(found['weight'])}, absolute {_with_interval(found['abs_weight'])}")

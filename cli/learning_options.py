@@ -43,7 +43,7 @@ OTHERS = (
     ),
     click.option(
         "--epsilon", type=options.Pair(), default=None, metavar="START:END",
-        help="Share of random actions, at the start and at the end.  [default: 0.1:0.01 if greedy, else 0:0]",
+        help="Share of random actions, at the start and at the end.  [default: 0.1:0.01 if greedy (in sequential order 0.1), or 0]",
     ),
     click.option(
         "--epsilon-steps", type=options.WholeNumber(1), default=None, help="Steps in between.  [default: half of all]"

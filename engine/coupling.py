@@ -20,6 +20,9 @@ from .tabulation import as_label, check_distinct, shown
 EDGE_RTOL = 1e-12
 """A weighted mean that misses an edge by no more than this, relative to edges above 1, has reached it."""
 
+LARGEST_WEIGHT, SMALLEST_SPAN = 1e12, 1e-6
+"""Weights up to the first, whose span is at least the second of the largest (of 1 for small ones): rounding decides nothing."""
+
 MAX_FIELD_VALUES = 10_000_000
 OF = ("states", "actions")
 GRAPHS = ("torus", "ring", "regular", "complete", "edges")
@@ -73,6 +76,8 @@ class Field:
                 f"field.edges: found edges of {len(given)} features, expected {len(weights)}, as in weights"
             )
         edges = tuple(_edges(d, row) for d, row in enumerate(given))
+        for d, row in enumerate(weights):
+            _check_span(d, row, edges[d])
         n_values = math.prod(len(row) + 1 for row in edges)
         if n_values > MAX_FIELD_VALUES:
             raise ValueError(f"field.edges: found {n_values} field values, expected at most {MAX_FIELD_VALUES}")
@@ -104,6 +109,10 @@ class Field:
         given = _numbers("field.weights", weights)
         if given.ndim != 1 or given.size == 0 or (given != np.rint(given)).any():
             raise ValueError(f"field.weights: found {shown(weights)}, expected whole numbers for edges 'totals'")
+        if np.abs(given).max() > LARGEST_WEIGHT:
+            raise ValueError(f"field.weights: found {shown(weights)}, expected numbers up to {LARGEST_WEIGHT:g}")
+        if isinstance(total, bool) or not isinstance(total, (int, np.integer)) or total < 1:
+            raise ValueError(f"total: found {shown(total)}, expected a whole number of at least 1")
         whole = given.astype(np.int64)
         low, step = int(whole.min()), max(1, int(np.gcd.reduce(whole - whole.min())))
         n_values = (int(whole.max()) - low) // step * total + 1
@@ -328,6 +337,27 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     if found.dtype.kind not in "biuf" or not np.isfinite(found.astype(np.float64)).all():
         raise ValueError(f"{name}: found {shown(value)}, expected finite numbers")
     return np.array(found, dtype=np.float64)
+
+
+def _check_span(feature: int, weights: np.ndarray, edges: np.ndarray) -> None:
+    """Refuse what rounding would blur: huge weights, weights that hardly differ, edges that a mean cannot tell apart."""
+    largest = float(np.abs(weights).max())
+    if largest > LARGEST_WEIGHT:
+        raise ValueError(f"field.weights[{feature}]: found {largest:g}, expected numbers up to {LARGEST_WEIGHT:g}")
+    span = float(weights.max() - weights.min())
+    if 0.0 < span < SMALLEST_SPAN * max(1.0, largest):
+        raise ValueError(
+            f"field.weights[{feature}]: found weights of up to {largest:g} that differ by {span:g}, expected them farther apart; "
+            "subtract what they have in common, or multiply"
+        )
+    apart = np.diff(edges)
+    blur = 4 * EDGE_RTOL * np.maximum(1.0, np.abs(edges[1:]))
+    if (apart < blur).any():
+        closest = int((apart - blur).argmin())
+        raise ValueError(
+            f"field.edges[{feature}]: found edges {apart[closest]:g} apart at {edges[closest]:g}, expected at least "
+            f"{blur[closest]:.1g}"
+        )
 
 
 def _lowered(edges: np.ndarray) -> np.ndarray:

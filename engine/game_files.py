@@ -5,12 +5,14 @@ Function texts are programs of the language in `program`; nothing in a file is e
 
 from __future__ import annotations
 
+import ast
 import importlib.resources
 import json
 import keyword
 import os
-import re
+import textwrap
 import tomllib
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from .files import FORMAT_VERSION, is_current_version, reason_of
 from .game import FUNCTION_TABLES, GLOBAL_ARGUMENTS, LOCAL_ARGUMENTS, Game, Labels, positive_integer, tabulate_functions
 from .game_tables import read_game_tables, write_game_tables
 from .program import Program
+from .program.values import MAX_SOURCE_LENGTH
 from .sections import check_keys, require_key, section_of, suggestion
 from .tabulation import Outcomes, Space, shown
 
@@ -226,7 +229,9 @@ def _constants(document: Mapping, given: Mapping[str, Any]) -> dict:
     """The section of constants, with the values given in place of the file's."""
     constants = section_of(document, "constants") if "constants" in document else {}
     for constant in constants:
-        if not constant.isidentifier() or keyword.iskeyword(constant) or constant in ("math", "random", "field"):
+        if constant == "field" and "field" in document:
+            raise ValueError("[constants] field: found the name of the field, expected another name")
+        if not constant.isidentifier() or keyword.iskeyword(constant) or constant in ("math", "random"):
             raise ValueError(f"[constants] {shown(constant)}: found no name for a constant, expected one")
     for name in given:
         if name not in constants:
@@ -279,11 +284,10 @@ def _compiled(
 ) -> Callable:
     """Turn a text into a callable and append its program to `programs`, which share one budget of steps.
 
-    In a coupled game a text that reads `field` has it as one more parameter, the last.
+    In a coupled game a function may have one parameter more, the last, and a text without `def` may read `field`.
     """
     expected = GLOBAL_ARGUMENTS if function.startswith("global") else LOCAL_ARGUMENTS
-    lines = text if isinstance(text, list) else [text]
-    takes_field = coupled and any(isinstance(line, str) and re.search(r"\bfield\b", line) for line in lines)
+    takes_field = coupled and _takes_field(text, len(expected))
     if takes_field:
         expected = (*expected, "field")
     program = Program(text, name=place, parameters=expected, constants=constants)
@@ -302,6 +306,24 @@ def _compiled(
 
     call.takes_field = takes_field  # type: ignore[attr-defined]
     return call
+
+
+def _takes_field(text: Any, n_usual: int) -> bool:
+    """Whether a text has a parameter for the field after its usual ones, or reads `field` if it is no function."""
+    source = "\n".join(text) if isinstance(text, list) and all(isinstance(line, str) for line in text) else text
+    if not isinstance(source, str) or len(source) > MAX_SOURCE_LENGTH:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(textwrap.dedent(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+        # Compiling it says what is wrong.
+        return False
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if functions:
+        return len(functions[0].args.args) == n_usual + 1
+    return any(isinstance(node, ast.Name) and node.id == "field" for node in ast.walk(tree))
 
 
 def _labels(where: str, value: Any) -> tuple:

@@ -76,6 +76,7 @@ def test_deploy_plays_learned_spins_and_deploys_learned_policies(here):
     )  # fmt: skip
     said = succeed("deploy", "i.h5", "--steps", 50, "-o", "played.h5", "-q")
     assert "mean action" in said
+    refused("deploy", "i.h5", "--runs", 7, code=2)
     np.testing.assert_array_equal(read_learned("played.h5").q, read_learned("i.h5").q)
     succeed("learn", "epidemic", "-n", 5, "--steps", 300, "--runs", 2, "-o", "e.h5", "-q")
     assert "global states" in succeed("deploy", "e.h5", "-n", 50, "--steps", 100, "-q")

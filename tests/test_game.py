@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kofn.engine import tabulation
+from kofn.engine.coupling import Field
 from kofn.engine.game import Game, Labels
 from kofn.engine.tabulation import ROW_SUM_ATOL
 from oracles import random_game_tables
@@ -380,3 +382,39 @@ def test_impossible_size_is_refused_before_allocation(monkeypatch):
     monkeypatch.setattr(tabulation, "MAX_TABLE_BYTES", 100)
     with pytest.raises(ValueError, match=r"global_transition: found spaces .* 3 x 2 x 3 numbers, 144 bytes"):
         line_game()
+
+
+# ---- Fields
+
+
+@pytest.mark.parametrize(
+    ("weights", "edges", "line"),
+    [
+        (
+            [1.7e9, 1.7e9 + 1],
+            [1.7e9 + 0.5],
+            "field.weights[0]: found weights of up to 1.7e+09 that differ by 1, expected them",
+        ),
+        ([0, 1e-13], [5e-14], "field.weights[0]: found weights of up to 1e-13 that differ by 1e-13"),
+        ([0, 1e300], [1.0], "field.weights[0]: found 1e+300, expected numbers up to 1e+12"),
+        ([0, 1], [0.5, 0.5 + 1e-13], "field.edges[0]: found edges 1.00031e-13 apart at 0.5, expected at least 4e-12"),
+        ([0, 1], [0.5, 0.2], "field.edges[0]: found [0.5, 0.2], expected strictly increasing numbers"),
+        ([0, float("nan")], [0.5], "field.weights: found [0, nan], expected finite numbers"),
+        ([[0, 1], [1, 0]], [0.5], "field.edges: found edges of 1 features, expected 2, as in weights"),
+    ],
+)
+def test_fields_that_rounding_would_blur_are_refused(weights, edges, line):
+    with pytest.raises(ValueError, match=re.escape(line)):
+        Field(of="states", weights=weights, edges=edges)
+
+
+@pytest.mark.parametrize(("weights", "total"), [([0, 1], 0), ([0, 0.5], 3), ([0, 9e18], 3), ([0, 1], 2.5)])
+def test_totals_take_whole_weights_and_agents(weights, total):
+    with pytest.raises(ValueError, match=r"^(total|field\.weights): found "):
+        Field.of_totals("actions", weights, total)
+
+
+@given(st.lists(st.integers(0, 5), min_size=3, max_size=3).filter(any), st.integers(2, 9))
+def test_field_of_totals_tells_every_sum_apart(counts, step):
+    field = Field.of_totals("actions", [-step, 0, step], sum(counts))
+    assert field.values[int(field.value_of(np.array(counts)))] == step * (counts[2] - counts[0])

@@ -18,7 +18,7 @@ from kofn.engine.game_files import load_game
 from kofn.engine.learning.files import read_learned, write_learned
 from kofn.engine.learning.learn import check_memory, learn, take_tables
 from kofn.engine.learning.learners import make_learners
-from kofn.engine.learning.measure import measure
+from kofn.engine.learning.measure import measure, refuse_unmeasurable
 from kofn.engine.learning.policy import boltzmann_laws, learned_policy, play, why_no_policy
 from kofn.engine.learning.settings import LearningSettings
 from kofn.engine.policy_files import read_any_policy
@@ -187,7 +187,8 @@ def test_checkpoint_of_other_learning_is_refused(games, tmp_path):
         ({"method": "mfac"}, "temperature: found 0, expected a positive one"),
         ({"target_every": 3, "target_tau": 0.1}, "target_tau: found it with target_every"),
         ({"order": "sequential", "epsilon": (0.1, 0.1), "inner": 2}, "inner: found 2 in sequential order"),
-        ({"order": "sequential"}, r"epsilon: found \(0.1, 0.01\) in sequential order"),
+        ({"order": "sequential", "epsilon": (0.2, 0.1)}, r"epsilon: found \(0.2, 0.1\) in sequential order"),
+        ({"order": "sequential", "record_every": 11}, "record_every: found 11, expected at most 10, the steps"),
         ({"seed": -1}, "seed: found -1"),
         ({"start": (1,)}, r"start: found \(1,\), expected a word or a label"),
         ({"global_policy": None}, "global_policy: found None, expected a word or a label"),
@@ -304,6 +305,24 @@ def test_first_observation_answers_by_the_tables_put_in(games):
     np.testing.assert_array_equal(learners.arrays()["seen"] % 4, 3)
 
 
+def test_play_draws_other_numbers_than_learning_did(games):
+    name, settings = settings_of("target", alpha=0.0, epsilon=(0.0, 0.0), record_every=1)
+    learned = learn(games[name], settings)
+    played = play(learned, steps=settings.steps, seed=settings.seed)
+    assert not np.array_equal(played.curves["reward"], learned.curves["reward"])
+    assert played.tail_steps == settings.steps
+
+
+def test_summaries_average_whole_points_by_their_length(games):
+    name, settings = settings_of("target", record_every=7, tail=0.2)
+    fine = learn(games[name], dataclasses.replace(settings, record_every=1))
+    coarse = learn(games[name], settings)
+    # 60 steps are eight points of seven and one of four; two of them, eleven steps, would not be a fifth of all.
+    assert coarse.tail_steps == 18
+    np.testing.assert_allclose(coarse.tail_means("reward"), fine.curves["reward"][:, -18:].mean(axis=1), rtol=1e-12)
+    assert fine.tail_steps == 12
+
+
 def test_play_with_other_agents_needs_shared_tables(games):
     name, settings = settings_of("shared")
     assert play(learn(games[name], settings), n=25, steps=5).settings.n == 25
@@ -348,6 +367,11 @@ def test_measured_gap_closes_while_agents_learn():
     assert (measured.local_gain >= -1e-6).all()
     # After a step the tables say next to nothing; after 4000 most of what they cost is gone.
     assert measured.gap[:, -1].max() < 0.35 * measured.gap[:, 0].max()
+
+
+def test_too_many_agents_to_measure_are_refused_at_once():
+    with pytest.raises(ValueError, match="measure: 1000 agents are too many for exact values: k: "):
+        refuse_unmeasurable(load_game("epidemic"), LearningSettings(n=1000, steps=10))
 
 
 def test_measured_learning_is_read_back(tmp_path):

@@ -22,7 +22,7 @@ from ..files import (
 from ..game import Game
 from ..game_tables import read_game_tables, write_game_tables
 from ..versions import kofn_version
-from .learners import make_learners
+from .learners import make_learners, table_shape
 from .result import CURVES, POLICY_TABLES, Learned, Measured
 from .settings import LearningSettings
 
@@ -151,6 +151,13 @@ def _read(file: h5py.File, tables: bool) -> Learned:
     settings = LearningSettings.from_config(read_config(file)["learning"])
     game = read_game_tables(file["game"])
     arrays = {}
+    # Before anything of the size that the settings claim is made.
+    for name, shape in {
+        "actions": (settings.runs, settings.n),
+        "q": (settings.runs, *table_shape(game, settings)),
+    }.items():
+        if name in file["learners"] and file["learners"][name].shape != shape:
+            raise ValueError(f"{name} of shape {file['learners'][name].shape}, expected {shape} by the settings")
     if tables:
         for name, array in make_learners(game, settings).arrays().items():
             if bool(file.attrs["complete"]) or _ARRAYS[name][2]:

@@ -22,7 +22,7 @@ from ..action_classes import list_counts
 from ..backups.selection import TooLargeError
 from ..coupling import Field
 from ..game import Game, positive_integer
-from ..tabulation import shown
+from ..tabulation import ROW_SUM_ATOL, shown
 from .long_run import long_run_law
 from .policy import boltzmann_laws
 from .settings import REWARDS
@@ -86,6 +86,13 @@ def mean_field_fixed_point(
         raise ValueError("game: found a game on a graph, expected one where all agents share a field")
     if reward not in REWARDS:
         raise ValueError(f"reward: found {shown(reward)}, expected one of {', '.join(REWARDS)}")
+    n_x = game.n_sl if isinstance(seen, Field) and seen.of == "states" else game.n_al
+    if not isinstance(seen, Field) or seen.weights.shape[1] != n_x:
+        raise ValueError(f"seen: found {shown(seen)}, expected a Field of the game's {n_x} states or actions")
+    # Written so that NaN fails.
+    for name, value, least in (("temperature", temperature, 0.0), ("tol", tol, 1e-15)):
+        if not least <= value < np.inf:
+            raise ValueError(f"{name}: found {shown(value)}, expected a finite number of at least {least:g}")
     chain = _Chain(game, positive_integer("n", n), seen, behaviour, global_law, team=reward == "team")
     joint = chain.joint()
     law = long_run_law(joint, chain.start())
@@ -131,6 +138,9 @@ class _Chain:
                 f"n: {n} agents of {self.n_types} types make a chain of {size} states with {outcomes} outcomes each, expected "
                 f"at most {MOST_OUTCOMES} in all; lower n"
             )
+        for name, law in (("behaviour", self.behaviour), ("global_law", self.global_law)):
+            if not (law.min() >= 0.0 and np.abs(law.sum(axis=1) - 1.0).max() <= ROW_SUM_ATOL):
+                raise ValueError(f"{name}: found rows that are no laws, expected probabilities that add up to 1")
         self._laws: dict = {}
 
     # What agents see, and do.

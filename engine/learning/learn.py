@@ -39,6 +39,7 @@ def learn(
     settings: LearningSettings,
     *,
     tables: Learned | None = None,
+    first_run: int = 0,
     memory_bytes: int | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every_s: float = 60.0,
@@ -57,6 +58,7 @@ def learn(
     game : Game
     settings : LearningSettings
     tables : Learned, optional        tables to start with, in place of constant ones; of as many runs
+    first_run : int                   number of the first run in the random streams
     memory_bytes : int, optional      limit; by default three quarters of the machine's memory
     checkpoint : path, optional       file that holds all that the next step needs, rewritten every `checkpoint_every_s`
         seconds and when stopped; a finished run leaves it to the caller to remove
@@ -75,16 +77,15 @@ def learn(
     Interrupted      `should_stop` said so; the checkpoint is on disk
     """
     check_memory(game, settings, default_memory_bytes() if memory_bytes is None else memory_bytes)
-    run = _Run(game, settings, checkpoint, checkpoint_every_s)
+    run = _Run(game, settings, first_run, checkpoint, checkpoint_every_s)
     if tables is not None:
         take_tables(run.learners, tables)
     if resume and checkpoint is not None and Path(checkpoint).exists():
         run.take_over(Path(checkpoint))
-    every = settings.record_every
     # Compiles, so that times are those of learning.
     run.learners.advance(0, 0)
     run.start_clock()
-    chunk = every
+    chunk = 1
     while run.step < settings.steps:
         if should_stop is not None and should_stop():
             raise run.interrupted()
@@ -94,8 +95,8 @@ def learn(
         run.step += n_steps
         run.keep_snapshot()
         spent = time.perf_counter() - began
-        wanted = int(chunk * min(4.0, max(0.25, CHUNK_S / max(spent, 1e-6))))
-        chunk = max(every, wanted // every * every)
+        # Any cut gives the same bits: a point of a curve goes on where it was left.
+        chunk = max(1, int(chunk * min(4.0, max(0.25, CHUNK_S / max(spent, 1e-6)))))
         run.report(progress)
         run.save_now_and_then()
     return run.result()
@@ -104,10 +105,12 @@ def learn(
 class _Run:
     """Learning under way."""
 
-    def __init__(self, game: Game, settings: LearningSettings, checkpoint: str | Path | None, every_s: float):
+    def __init__(
+        self, game: Game, settings: LearningSettings, first_run: int, checkpoint: str | Path | None, every_s: float
+    ):
         self._game, self._settings = game, settings
         self._checkpoint, self._every_s = checkpoint, every_s
-        self.learners: Learners = make_learners(game, settings)
+        self.learners: Learners = make_learners(game, settings, first_run=first_run)
         self.step = 0
         self._began, self._spent_before = time.perf_counter(), 0.0
         self._saved, self._started_at = self._began, 0
@@ -215,6 +218,13 @@ def check_memory(game: Game, settings: LearningSettings, memory_bytes: int) -> N
     needed = (
         8 * settings.runs * (cells * copies + 3 * settings.n_points + 8 * settings.n + settings.replay * settings.n * 3)
     )
+    if game.neighbourhood is not None:
+        links = settings.n * (game.neighbourhood.regular_degree() or 0)
+        if 24 * links > memory_bytes:
+            raise TooLargeError(
+                f"n: {settings.n} agents with {links} neighbours in all take {readable_bytes(24 * links)}, expected at most "
+                f"{readable_bytes(memory_bytes)}; lower n or the neighbours of an agent"
+            )
     if needed > memory_bytes:
         raise TooLargeError(
             f"runs: {settings.runs} runs of {n_tables(settings)} tables take {readable_bytes(needed)}, expected at most "

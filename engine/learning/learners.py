@@ -44,7 +44,7 @@ class Learners(Protocol):
     def advance(self, first: int, n_steps: int) -> None: ...
 
 
-def make_learners(game: Game, settings: LearningSettings) -> Learners:
+def make_learners(game: Game, settings: LearningSettings, *, first_run: int = 0) -> Learners:
     """Learners at their start, by the order of moves.
 
     Raises
@@ -52,8 +52,8 @@ def make_learners(game: Game, settings: LearningSettings) -> Learners:
     ValueError    settings that do not fit the game
     """
     if settings.order == "sequential":
-        return SequentialLearners(game, settings)
-    return SynchronousLearners(game, settings)
+        return SequentialLearners(game, settings, first_run=first_run)
+    return SynchronousLearners(game, settings, first_run=first_run)
 
 
 def n_tables(settings: LearningSettings) -> int:
@@ -108,7 +108,7 @@ def global_law(game: Game, settings: LearningSettings) -> np.ndarray:
 class SynchronousLearners:
     """All agents act at once, step after step."""
 
-    def __init__(self, game: Game, settings: LearningSettings):
+    def __init__(self, game: Game, settings: LearningSettings, *, first_run: int = 0):
         self.views = views_of(game, settings)
         self._seed = checked_seed(settings.seed)
         self._rule = _rule_of(game, settings)
@@ -116,6 +116,7 @@ class SynchronousLearners:
         shape = (settings.runs, settings.n_points)
         self._records = Records(settings.record_every, *(np.zeros(shape) for _ in range(3)))
         population, views = self._population, self.views
+        population.run[:] += first_run
         draw_learners(views.scene, self._seed, population)
         start = start_label(game, settings)
         if start is not None:
@@ -224,7 +225,7 @@ def _population_of(game: Game, settings: LearningSettings) -> Population:
 class SequentialLearners:
     """One agent after the other, picked at random; agents without states on a graph, who see the game's own field."""
 
-    def __init__(self, game: Game, settings: LearningSettings):
+    def __init__(self, game: Game, settings: LearningSettings, *, first_run: int = 0):
         self.views = views_of(game, settings)
         _check_sequential(game, settings, self.views)
         self._seed = checked_seed(settings.seed)
@@ -239,6 +240,7 @@ class SequentialLearners:
             self._r_l = np.repeat(self._r_l, self.views.seen.n_values, axis=0)
         runs, n = settings.runs, settings.n
         start = _population_of(game, settings)
+        start.run[:] += first_run
         draw_learners(self.views.scene, self._seed, start)
         label = start_label(game, settings)
         if label is not None:

@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..backups.selection import TooLargeError, default_memory_bytes
 from ..equilibrium.exploitability import exploitability
 from ..evaluation.evaluate import evaluate
+from ..evaluation.plan import plan_evaluation
 from ..game import Game
 from ..solve import Interrupted, solve
+from ..surrogate import check_fits
 from .policy import learned_policy, why_no_policy
 from .result import Learned, Measured
 from .settings import LearningSettings
@@ -19,11 +22,17 @@ from .settings import LearningSettings
 TOL = 1e-6
 
 
-def refuse_unmeasurable(game: Game, settings: LearningSettings) -> None:
-    """ValueError unless what is learned are policies that can be evaluated exactly."""
+def refuse_unmeasurable(game: Game, settings: LearningSettings, memory_bytes: int | None = None) -> None:
+    """ValueError unless what is learned are policies that can be evaluated exactly, TooLargeError if n agents are too many."""
     reason = why_no_policy(game, settings)
     if reason is not None:
         raise ValueError(f"measure: found tables that will be no policy, {reason}")
+    most, n = default_memory_bytes() if memory_bytes is None else memory_bytes, settings.n
+    try:
+        check_fits(game, n, "joint", "exact", 0, None, TOL, most)
+        plan_evaluation(game, n, n, n, most)
+    except TooLargeError as error:
+        raise TooLargeError(f"measure: {n} agents are too many for exact values: {error}") from None
 
 
 def measure(
@@ -55,7 +64,7 @@ def measure(
     Interrupted
     """
     game, settings = learned.game, learned.settings
-    refuse_unmeasurable(game, settings)
+    refuse_unmeasurable(game, settings, memory_bytes)
     steps = settings.snapshot_steps
     if not steps.size:
         raise ValueError("measure: found no snapshots, expected some to evaluate")

@@ -19,6 +19,9 @@ from .result import Learned
 from .settings import FILLED_IN, LEARN, UNIFORM, LearningSettings
 from .views import seen_field
 
+# Runs from here on are those of play: none of their random numbers was learned with.
+FIRST_PLAYED_RUN = 2**31
+
 
 def boltzmann_laws(table: np.ndarray, temperature: float) -> np.ndarray:
     """π(a) ∝ exp(table[a] / T) along the last axis; for T = 0 the best action, ties to the lowest.
@@ -124,6 +127,7 @@ def play(
     steps: int = 1000,
     seed: int = 0,
     start: str | None = None,
+    memory_bytes: int | None = None,
     progress: Callable[[Any], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Learned:
@@ -134,14 +138,21 @@ def play(
     learned : Learned
     n : int, optional       agents; another number than learned needs shared tables
     steps, seed, start : as in `LearningSettings`
+    memory_bytes : int, optional
 
     Returns
     -------
-    Learned    of step size 0
+    Learned    of step size 0, whose summaries average all steps
+
+    Where a policy has the global agent's best action, here it goes on drawing from its Boltzmann law. The random numbers are
+    others than those of learning with the same seed.
     """
     settings = dataclasses.replace(
         learned.settings, n=learned.settings.n if n is None else n, steps=steps, seed=seed, snapshots=0, alpha=0.0, actor_alpha=0.0,
         alpha_power=0.0, epsilon=(0.0, 0.0), epsilon_steps=FILLED_IN, record_every=FILLED_IN, replay=0, target_every=0,
-        target_tau=0.0, start=learned.settings.start if start is None else start,
+        target_tau=0.0, tail=1.0, start=learned.settings.start if start is None else start,
     )  # fmt: skip
-    return learn(learned.game, settings, tables=learned, progress=progress, should_stop=should_stop)
+    return learn(
+        learned.game, settings, tables=learned, first_run=FIRST_PLAYED_RUN, memory_bytes=memory_bytes, progress=progress,
+        should_stop=should_stop,
+    )  # fmt: skip

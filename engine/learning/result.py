@@ -109,12 +109,25 @@ class Learned:
         return np.minimum(np.arange(1, self.n_points + 1, dtype=np.int64) * self.settings.record_every, self.step)
 
     def tail_means(self, curve: str) -> np.ndarray:
-        """Mean of a curve over the last `tail` of the steps, float64[runs]; NaN before the first point."""
-        points = self.n_points
-        first = min(points - 1, math.floor(points * (1.0 - self.settings.tail) + 1e-9))
-        if points == 0:
+        """Mean of a curve over the last `tail_steps` of the steps, float64[runs]; NaN before the first point."""
+        if self.n_points == 0:
             return np.full(self.settings.runs, np.nan)
-        return self.curves[curve][:, first:points].mean(axis=1)
+        lengths = np.diff(self.point_steps, prepend=0)[self._first_of_tail :]
+        # Of sequential learning a point is one sweep.
+        weights = np.ones(lengths.size) if self.settings.order == "sequential" else lengths
+        return self.curves[curve][:, self._first_of_tail : self.n_points] @ (weights / weights.sum())
+
+    @property
+    def _first_of_tail(self) -> int:
+        """The first of the last points that together are at least `settings.tail` of the steps."""
+        starts = np.concatenate([[0], self.point_steps[:-1]])
+        before = self.step * (1.0 - self.settings.tail) + 1e-9 * self.step
+        return int(np.searchsorted(starts, before, side="right")) - 1
+
+    @property
+    def tail_steps(self) -> int:
+        """Last steps that summaries average: whole points, at least `settings.tail` of all."""
+        return self.step - int(self.point_steps[self._first_of_tail - 1]) if self._first_of_tail else self.step
 
     def summary(self) -> dict[str, Any]:
         """Means over runs with 95 % intervals over runs (Student's t), JSON-ready."""

@@ -64,7 +64,8 @@ class LearningSettings:
     tables : "shared" or "own"      one table for all agents, or one each
     temperature : float             T of the Boltzmann law exp(Q / T); 0 is greedy, ties to the lowest action
     epsilon : (float, float)
-        Share of uniform actions, by a coin of every agent, at the start and at the end; by default (0.1, 0.01) if greedy, else 0.
+        Share of uniform actions, by a coin of every agent, at the start and at the end; by default (0.1, 0.01) if
+        greedy, constant in sequential order, else 0.
     epsilon_steps : int, optional   steps from the one to the other; by default half of all
     alpha : float                   step size
     alpha_power : float             a cell's step size is alpha / visits^alpha_power; 0 keeps it constant
@@ -125,7 +126,8 @@ class LearningSettings:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: found {shown(getattr(self, name))}, expected one of {', '.join(allowed)}")
         if self.epsilon is None:
-            object.__setattr__(self, "epsilon", (0.1, 0.01) if self.temperature == 0 else (0.0, 0.0))
+            greedy = (0.1, 0.1) if self.order == "sequential" else (0.1, 0.01)
+            object.__setattr__(self, "epsilon", greedy if self.temperature == 0 else (0.0, 0.0))
         elif not isinstance(self.epsilon, (tuple, list)) or len(self.epsilon) != 2:
             raise ValueError(f"epsilon: found {shown(self.epsilon)}, expected two numbers, at the start and at the end")
         defaults = {
@@ -170,6 +172,8 @@ class LearningSettings:
         object.__setattr__(self, "epsilon", (float(self.epsilon[0]), float(self.epsilon[1])))
 
     def _check_combinations(self) -> None:
+        if self.order == "sequential" and self.record_every > self.steps:
+            raise ValueError(f"record_every: found {self.record_every}, expected at most {self.steps}, the steps")
         if self.method == "mfac" and self.temperature == 0.0:
             raise ValueError("temperature: found 0, expected a positive one for the actor's Boltzmann law")
         if self.target_every and self.target_tau:

@@ -73,7 +73,7 @@ def seen_field(game: Game, settings: LearningSettings) -> Field:
             return own
         if len(own.weights) > 1:
             raise ValueError(
-                f"bins: found {settings.bins} for a field of {len(own.weights)} features, expected one feature"
+                f"field: found {len(own.weights)} features and {own.n_values} values to put in bins, expected one feature"
             )
         return binned(own.of, own.weights[0], settings.bins or MAX_BINS)
     weights = _weights(game, settings.sees)

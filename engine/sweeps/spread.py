@@ -348,7 +348,7 @@ class DaskWorkers:
                 compute_part,
                 *(digest, problem, part, None, request, sent, *x),
                 workers=[names[i * len(names) // len(parts)]] if names else None,
-                allow_other_workers=True,
+                allow_other_workers=bool(names),
                 pure=False,
                 retries=2,
             )
