@@ -57,6 +57,8 @@ _PUBLIC = {
     "measure": "learning.measure",
     "mean_field_fixed_point": "learning.fixed_point",
     "simulate_heat_bath": "learning.ising",
+    "importance_weights": "drift.weights",
+    "ImportanceWeights": "drift.weights",
     "count_sensitivity": "sensitivity",
     "CountSensitivity": "sensitivity",
     "study": "study.run",
@@ -79,6 +81,7 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 if TYPE_CHECKING:
     from .engine.coupling import Field, Neighbourhood
     from .engine.deployment import Deployment, deploy
+    from .engine.drift.weights import ImportanceWeights, importance_weights
     from .engine.equilibrium.alternate import alternate
     from .engine.equilibrium.exploitability import Exploitability, exploitability
     from .engine.equilibrium.files import read_equilibrium, write_equilibrium

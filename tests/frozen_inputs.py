@@ -108,6 +108,7 @@ def use_every_kernel():
         kofn.deploy(squeeze, blind_policy(squeeze), 5, steps=3, level=level)
     learn_in_every_way(game)
     learn_with_own_rewards(game)
+    weigh_in_every_way()
 
 
 def learn_with_own_rewards(game):
@@ -124,6 +125,20 @@ def learn_with_own_rewards(game):
     asked |= {"n": 9, "order": "sequential", "temperature": 1.0}
     other = SequentialLearners(spins, kofn.LearningSettings(**asked))
     advance_sequential_with(lambda value, a: 1.0 * a, *other.arguments(0, 2))
+
+
+def weigh_in_every_way():
+    """Importance weights of both forms, seen exactly and in bins, near and far from what is likely."""
+    from kofn.engine.drift.weights import importance_weights
+    from kofn.kernels.importance.weights import corrected_step, log_second_moment
+
+    rng = np.random.default_rng(1)
+    pi, mu = rng.dirichlet(np.ones(3), 4), rng.dirichlet(np.ones(3), 4)
+    group = rng.integers(4, size=(2, 6))
+    for action in (rng.integers(3, size=group.shape), np.full(group.shape, 2)):
+        for options in ({"form": "product"}, {"units": [1, 3, 2]}, {"edges": np.array([4, 7])}):
+            importance_weights(pi, mu, group, action, **options)
+    corrected_step(0.5, log_second_moment(pi, mu, np.array([1, 2, 0, 3])))
 
 
 def learn_in_every_way(game):
