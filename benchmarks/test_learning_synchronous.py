@@ -5,7 +5,17 @@ import time
 import numpy as np
 import pytest
 
-from kofn.kernels.learning.parts import EVERYONE, OTHERS, Graph, Lens, Population, Records, Rule, Scene
+from kofn.kernels.learning.parts import (
+    EVERYONE,
+    OTHERS,
+    RATIO_SUMS,
+    Graph,
+    Lens,
+    Population,
+    Records,
+    Rule,
+    Scene,
+)
 from kofn.kernels.learning.synchronous import draw_learners, learn_synchronous, observe_start
 
 BINS, ACTIONS, ALPHA, EPSILON = 90, 10, 0.1, (0.1, 0.01)
@@ -32,7 +42,7 @@ def squeeze(n, steps):
     )
     env = Lens(1, weights, (np.arange(1.0, n_f)[None] - 0.5) / n, np.array([n_f]), 0)
     lens = Lens(1, weights, edges, np.array([BINS]), 0)
-    rule = Rule(ALPHA, 0.0, 0.0, 0.0, *EPSILON, steps // 2, 0.0, 0, 0, 0, 0, 0, 0.0, 1, 0, np.ones((1, 1, 1)))
+    rule = Rule(ALPHA, 0.0, 0.0, 0.0, *EPSILON, steps // 2, 0.0, 0, 0, 0, 0, 0, 0, 0, 0.0, 1, 0, np.ones((1, 1, 1)))
     none, ring = (1, 0, 0, 0), (1, 0, 0)
     population = Population(
         np.zeros(1, np.int64),
@@ -44,13 +54,17 @@ def squeeze(n, steps):
         np.zeros(none),
         np.zeros(none, np.int64),
         np.zeros(none),
+        np.zeros(none),
         np.zeros(none, np.int64),
         np.zeros(ring, np.int32),
         np.zeros(ring, np.int32),
         np.zeros(ring),
         np.zeros(ring, np.int32),
+        np.zeros(ring, np.int32),
+        np.zeros(ring),
         np.zeros(1, np.int64),
         np.zeros(1, np.int64),
+        np.zeros((1, 0)),
     )
     return scene, env, Graph(EVERYONE, no_agent, nobody), lens, Graph(OTHERS, no_agent, nobody), rule, population
 
@@ -58,7 +72,7 @@ def squeeze(n, steps):
 def run_kernel(n, steps, seed):
     """Mean reward over the last tenth of the steps."""
     *game, rule, population = squeeze(n, steps)
-    records = Records(steps // 10, *np.zeros((3, 1, 10)))
+    records = Records(steps // 10, *np.zeros((3, 1, 10)), np.zeros((1, 0, RATIO_SUMS)))
     draw_learners(game[0], seed, population)
     observe_start(*game, rule, population, 0)
     learn_synchronous(*game, rule, population, seed, 0, steps, records)

@@ -7,6 +7,7 @@ import click
 from . import options
 
 METHODS = ("mfq", "mfac", "iq")
+VARIANTS = ("none", "product", "marginal", "selfnorm", "online")
 
 # What a study has lists of, or says for all its cells.
 _GRID = (
@@ -77,7 +78,25 @@ OTHERS = (
     ),
     click.option(
         "--batch", type=options.WholeNumber(1, 10**6), default=None,
-        help="Replayed transitions per table and step.  [default: 1]",
+        help="Replayed transitions per table and step; with --replay-by step past steps.  [default: 1]",
+    ),
+    click.option(
+        "--replay-by", type=click.Choice(["transition", "step"]), default=None,
+        help="Replay single transitions, or past steps with those of all agents.  [default: transition; with --correction step]",
+    ),
+    click.option(
+        "--correction", type=click.Choice(["none", "product", "marginal", "selfnorm"]), default=None,
+        help="Weigh replayed steps for others who play other policies by now: by all their actions, by the field values that "
+        "these made, or by the latter with normalised cells.  [default: none]",
+    ),
+    click.option("--clip", type=options.PositiveNumber(), default=None, help="Largest weight.  [default: 10]"),
+    click.option(
+        "--min-ess", type=options.PositiveNumber(zero=True), default=None,
+        help="Effective share of recent weights below which replay goes on without them.  [default: 0.1]",
+    ),
+    click.option(
+        "--index", type=click.Choice(["seen", "executed"]), default=None,
+        help="Row that a transition updates: of the mean seen before it, or of the one executed in it.  [default: seen]",
     ),
     click.option(
         "--target-every", type=options.WholeNumber(0), default=None,
@@ -107,7 +126,7 @@ OTHERS = (
 )  # fmt: skip
 NAMES = (
     "order", "sees", "bins", "tables", "epsilon", "epsilon_steps", "alpha", "alpha_power", "actor_alpha", "inner",
-    "reward", "reward_at", "replay", "batch", "target_every", "target_tau", "initial_q", "start", "global_policy",
-    "record_every", "tail",
+    "reward", "reward_at", "replay", "batch", "replay_by", "correction", "clip", "min_ess", "index", "target_every",
+    "target_tau", "initial_q", "start", "global_policy", "record_every", "tail",
 )  # fmt: skip
 with_learning_options = options.with_options((*_GRID, *OTHERS))

@@ -116,12 +116,12 @@ class RealList(click.ParamType):
 
 
 class Words(click.ParamType):
-    """One or more of some words, separated by commas."""
+    """One or more of some words, separated by commas; each may take a suffix after a plus sign, where there are some."""
 
     name = "word,word"
 
-    def __init__(self, known: tuple[str, ...]):
-        self.known = known
+    def __init__(self, known: tuple[str, ...], *, suffixes: tuple[str, ...] = ()):
+        self.known, self.suffixes = known, suffixes
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return f"[{'|'.join(self.known)}],…"
@@ -131,7 +131,10 @@ class Words(click.ParamType):
             return value
         words = tuple(word.strip() for word in value.split(","))
         for word in words:
-            if word not in self.known:
+            plain, plus, suffix = word.partition("+")
+            if plus and self.suffixes and plain in self.known and suffix not in self.suffixes:
+                self.fail(f"{_shortened(word)}: +{suffix} is not one of {', '.join(self.suffixes)}", param, ctx)
+            if (plain if self.suffixes else word) not in self.known:
                 self.fail(f"{_shortened(word)} is not one of {', '.join(map(repr, self.known))}", param, ctx)
             if words.count(word) > 1:
                 self.fail(f"found {word!r} twice, expected each once", param, ctx)

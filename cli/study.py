@@ -12,6 +12,7 @@ from .errors import KofnCommand, say
 from .learning_options import METHODS as LEARNING_METHODS
 from .learning_options import NAMES as LEARNING
 from .learning_options import OTHERS as LEARNING_OPTIONS
+from .learning_options import VARIANTS as LEARNING_VARIANTS
 from .nash_options import NAMES as NASH
 from .nash_options import with_nash_options
 from .progress import ProgressLine, readable_seconds
@@ -25,7 +26,7 @@ _NS = options.NumberList("n,n:n", 1, 2**30)
 _KS = options.NumberList("k,k:k", 1, 10**9, word="n")
 _SEEDS = options.NumberList("seed,seed:seed", 0, 2**64 - 1)
 _CLASSES = options.Words(("joint", "shared", "histogram", "fixed"))
-_METHODS = options.Words(("solve", "nash", *LEARNING_METHODS))
+_METHODS = options.Words(("solve", "nash", *LEARNING_METHODS), suffixes=LEARNING_VARIANTS)
 _EXPECTATIONS = options.Words(("exact", "sampled", "rounded"))
 # Flags that are settings of a study: no default here, for a study file may give one.
 _SETTINGS = (
@@ -36,7 +37,8 @@ _SETTINGS = (
     click.option(
         "--method", type=_METHODS, default=None,
         help="nash: first alternate best responses at the largest k, then every k answers that local policy; mfq, mfac, iq: agents "
-        "learn from samples, for every n and temperature.  [default: solve]",
+        "learn from samples, for every n and temperature; mfq+marginal and the like take that correction, mfq+online learns "
+        "without replay.  [default: solve]",
     ),
     click.option("--expectation", type=_EXPECTATIONS, default=None, help="How E[V(c')] is computed.  [default: exact]"),
     options.optional_samples,
@@ -172,7 +174,8 @@ def _is_learning(changes: dict[str, Any], document: dict[str, Any] | None) -> bo
     from ..engine.study.learning_settings import is_learning
 
     methods = changes.get("method", (document or {}).get("method", "solve"))
-    if "method" in changes and len(methods) > 1 and set(methods) - set(LEARNING_METHODS):
+    plain = {str(method).partition("+")[0] for method in methods}
+    if "method" in changes and len(methods) > 1 and plain - set(LEARNING_METHODS):
         raise click.UsageError(
             f"--method {','.join(methods)}: expected solve or nash alone, or some of {', '.join(LEARNING_METHODS)}"
         )

@@ -5,7 +5,17 @@ from fractions import Fraction
 
 import numpy as np
 
-from kofn.kernels.learning.parts import EVERYONE, OTHERS, Graph, Lens, Population, Records, Rule, Scene
+from kofn.kernels.learning.parts import (
+    EVERYONE,
+    OTHERS,
+    RATIO_SUMS,
+    Graph,
+    Lens,
+    Population,
+    Records,
+    Rule,
+    Scene,
+)
 
 N_SG, N_AG, N_SL, N_AL = 2, 2, 2, 3
 
@@ -50,7 +60,11 @@ def scene_of(rng, n_f, global_field=True, n_ag=N_AG):
 
 def rule_of(**changes):
     """MF-Q with the step's own transitions, in the field order of Rule."""
-    rule = Rule(0.2, 0.0, 0.9, 0.3, 0.5, 0.4, 0.1, 6, 0, 0, 0, 0, 0, 0.0, 1, 0, np.full((1, 1, 1), 1.0))
+    rule = Rule(
+        alpha=0.2, alpha_power=0.0, gamma=0.9, temperature=0.3, epsilon_start=0.5, epsilon_end=0.4, epsilon_steps=6,
+        actor_alpha=0.1, inner=0, team=0, reward_at_seen=0, batch=0, by_step=0, index_executed=0, target_every=0,
+        target_tau=0.0, learning=1, global_learns=0, global_law=np.full((1, 1, 1), 1.0),
+    )  # fmt: skip
     return rule._replace(**changes)
 
 
@@ -78,14 +92,18 @@ def population_of(scene, lens, n, runs=1, tables=None, capacity=0, n_fg=1, rng=N
         target=table(float, present.get("target"), shape),
         theta=table(float, present.get("theta"), shape),
         visits=table(np.int64, present.get("visits"), shape),
+        mass=table(float, present.get("mass"), shape),
         q_global=table(float, present.get("q_global"), shape_g),
         visits_global=table(np.int64, present.get("visits") and present.get("q_global"), shape_g),
         ring_seen=ring(np.int32),
         ring_action=ring(np.int32),
         ring_reward=ring(float),
         ring_next=ring(np.int32),
+        ring_acted=np.zeros((runs, 0, 0), np.int32),
+        ring_log_law=np.zeros((runs, 0, 0)),
         ring_head=np.zeros(runs, np.int64),
         ring_filled=np.zeros(runs, np.int64),
+        ratio_means=np.zeros((runs, 0)),
     )
     if rng is not None and found.theta.size:
         found.theta[...] = rng.normal(size=shape)
@@ -95,7 +113,7 @@ def population_of(scene, lens, n, runs=1, tables=None, capacity=0, n_fg=1, rng=N
 
 
 def records_of(runs, points, every=1):
-    return Records(every, *(np.full((runs, points), np.nan) for _ in range(3)))
+    return Records(every, *(np.full((runs, points), np.nan) for _ in range(3)), np.zeros((runs, 0, RATIO_SUMS)))
 
 
 # The oracle: agents are numbers, tables are dicts, field values come from exact fractions.

@@ -291,15 +291,20 @@ def test_updates_on_arrays_of_ones_own():
     assert visits.tolist() == [[0, 0], [3, 0]]
 
 
+NO_LAWS = np.zeros((0, 0), np.int32), np.zeros((0, 0))
+
+
 @pytest.mark.parametrize("n_tables", [4, 1])
 def test_replay_draws_places_and_agents(n_tables):
     rng = np.random.default_rng(2)
     n, capacity, batch = 4, 5, 3
     tables = Tables(
-        rng.normal(size=(n_tables, 3, 2)), np.zeros((0, 0, 0)), np.zeros((0, 0, 0)), np.zeros((0, 0, 0), int)
+        rng.normal(size=(n_tables, 3, 2)), *np.zeros((2, 0, 0, 0)), np.zeros((0, 0, 0), int), np.zeros((0, 0, 0))
     )
     seen, following = rng.integers(3, size=(2, capacity, n)).astype(np.int32)
-    ring = Ring(seen, rng.integers(2, size=(capacity, n)).astype(np.int32), rng.random((capacity, n)), following)
+    ring = Ring(
+        seen, rng.integers(2, size=(capacity, n)).astype(np.int32), rng.random((capacity, n)), following, *NO_LAWS
+    )
     rule, present, stream = rule_of(batch=batch, temperature=0.0), np.array([0, 1, 3]), new_stream(SEED)
     expected = tables.q.tolist()
     for i in [None] * batch if n_tables == 1 else np.repeat(present, batch).tolist():

@@ -23,7 +23,7 @@ from ..game import Game
 from ..game_tables import read_game_tables, write_game_tables
 from ..versions import kofn_version
 from .learners import make_learners, table_shape
-from .result import CURVES, POLICY_TABLES, Learned, Measured
+from .result import CURVES, POLICY_TABLES, RATIO_NAMES, Learned, Measured
 from .settings import LearningSettings
 
 FORMAT = "kofn-learned"
@@ -37,6 +37,7 @@ _ARRAYS: dict[str, tuple[tuple[str, ...], str, bool]] = {
     "target": (_CELLS, "copy of Q for the bootstrap", False),
     "theta": (_CELLS, "preferences of the actor", True),
     "visits": (_CELLS, "updates of a cell", True),
+    "mass": (_CELLS, "weights that a cell has met", False),
     "q_global": (_GLOBAL_CELLS, "Q of the global agent", True),
     "visits_global": (_GLOBAL_CELLS, "updates of a cell", True),
     "actions": (("run", "agent"), "actions executed last", True),
@@ -51,11 +52,14 @@ _ARRAYS: dict[str, tuple[tuple[str, ...], str, bool]] = {
     "ring_action": (_RING, "replay: action", False),
     "ring_reward": (_RING, "replay: reward", False),
     "ring_next": (_RING, "replay: next observation", False),
+    "ring_acted": (_RING, "replay: observation acted on", False),
+    "ring_log_law": (_RING, "replay: log probability of what the others did", False),
+    "ratio_means": (("run", "ratio_mean"), "steps replayed, recent means of weights and of their squares", False),
     "ring_head": (("run",), "replay: place that is written next", False),
     "ring_filled": (("run",), "replay: transitions kept", False),
 }
 # What a file may lack.
-_TABLES = ("q", "target", "theta", "visits", "q_global", "visits_global")
+_TABLES = ("q", "target", "theta", "visits", "mass", "q_global", "visits_global")
 _MEASURED = {
     "value": "exact value of the learned policy with n agents, from the initial law",
     "half_width": "half width of its certified interval",
@@ -113,6 +117,11 @@ def write_learned(
             create_array(
                 curves, name, learned.curves[name][:, :n_points], axes=("run", "step"), long_name=long_name, units=units
             )
+        if "ratios" in learned.curves:
+            create_array(
+                curves, "ratios", learned.curves["ratios"][:, :n_points], axes=("run", "step", "ratio_sum"),
+                long_name=f"sums over the replayed steps of a point: {', '.join(RATIO_NAMES)}",
+            )  # fmt: skip
 
     write_atomically(path, fill, overwrite=overwrite)
 
@@ -181,6 +190,11 @@ def _read(file: h5py.File, tables: bool) -> Learned:
         curve = np.zeros((settings.runs, settings.n_points))
         curve[:, : learned.n_points] = read_array(file["curves"], name, np.float64, (settings.runs, learned.n_points))
         learned.curves[name] = curve
+    if "ratios" in file["curves"]:
+        sums = np.zeros((settings.runs, settings.n_points, len(RATIO_NAMES)))
+        shape = (settings.runs, learned.n_points, len(RATIO_NAMES))
+        sums[:, : learned.n_points] = read_array(file["curves"], "ratios", np.float64, shape)
+        learned.curves["ratios"] = sums
     return learned
 
 

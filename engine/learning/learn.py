@@ -215,8 +215,14 @@ def check_memory(game: Game, settings: LearningSettings, memory_bytes: int) -> N
     copies = 1 + (settings.method == "mfac")
     copies += copies * settings.snapshot_steps.size + (settings.alpha_power > 0)
     copies += settings.target_every > 0 or settings.target_tau > 0
+    ring, weighed = 3, settings.correction != "none"
+    if weighed:
+        copies += settings.correction == "selfnorm"
+        ring += 2
     needed = (
-        8 * settings.runs * (cells * copies + 3 * settings.n_points + 8 * settings.n + settings.replay * settings.n * 3)
+        8
+        * settings.runs
+        * (cells * copies + 3 * settings.n_points + 8 * settings.n + settings.replay * settings.n * ring)
     )
     if game.neighbourhood is not None:
         links = settings.n * (game.neighbourhood.regular_degree() or 0)

@@ -8,14 +8,16 @@ from typing import Protocol
 import numba
 import numpy as np
 
-from ...kernels.learning.parts import Population, Records, Rule
+from ...kernels.learning.parts import RATIO_SUMS, Population, Records, Rule
 from ...kernels.learning.sequential import NOTHING_PENDING, Learner, Play, Society, SweepRecord, advance_sequential
 from ...kernels.learning.synchronous import draw_learners, learn_synchronous, observe_start
 from ...kernels.learning.two_actions import advance_two_actions, suits_two_actions
+from ...kernels.learning.with_weights import learn_with_weights
 from ...kernels.streams import checked_seed
 from ..evaluation.population_laws import in_threads
 from ..game import Game
 from ..tabulation import Space, shown
+from .correction import check_correction, drift_of
 from .settings import LEARN, UNIFORM, LearningSettings
 from .views import Views, seen_field, views_of, whole_weights
 
@@ -111,10 +113,14 @@ class SynchronousLearners:
     def __init__(self, game: Game, settings: LearningSettings, *, first_run: int = 0):
         self.views = views_of(game, settings)
         self._seed = checked_seed(settings.seed)
+        check_correction(game, settings)
         self._rule = _rule_of(game, settings)
-        self._population = _population_of(game, settings)
+        self._drift = drift_of(game, settings)
+        weighed = self._drift is not None
+        self._population = _population_of(game, settings, weighed=weighed)
         shape = (settings.runs, settings.n_points)
-        self._records = Records(settings.record_every, *(np.zeros(shape) for _ in range(3)))
+        ratios = np.zeros((settings.runs, settings.n_points if weighed else 0, RATIO_SUMS))
+        self._records = Records(settings.record_every, np.zeros(shape), np.zeros(shape), np.zeros(shape), ratios)
         population, views = self._population, self.views
         population.run[:] += first_run
         draw_learners(views.scene, self._seed, population)
@@ -135,8 +141,9 @@ class SynchronousLearners:
         return {name: array for name, array in self._population._asdict().items() if array.size}
 
     def curves(self) -> dict[str, np.ndarray]:
-        """Means over the steps of each point."""
-        return {name: getattr(self._records, name) for name in ("reward", "weight", "abs_weight")}
+        """Means over the steps of each point; with corrections also sums over its replayed steps."""
+        names = ("reward", "weight", "abs_weight", "ratios")
+        return {name: getattr(self._records, name) for name in names if getattr(self._records, name).size}
 
     def restore_curves(self, curves: dict[str, np.ndarray]) -> None:
         """Put in what `curves` gave before."""
@@ -146,7 +153,8 @@ class SynchronousLearners:
     def arguments(self, first: int, n_steps: int, rows: slice = slice(None)) -> tuple:
         """What `kernels.learning.synchronous.learn_synchronous` takes for some steps of some runs, all by default.
 
-        `kernels.learning.with_reward.learn_with_reward` takes a jitted reward before them. The arrays are those of the learners.
+        `kernels.learning.with_reward.learn_with_reward` takes a jitted reward before them, `learn_with_weights`
+        a Drift. The arrays are those of the learners.
         """
         views = self.views
         records = Records(self._records.every, *(curve[rows] for curve in self._records[1:]))
@@ -163,7 +171,11 @@ class SynchronousLearners:
         ends = np.linspace(0, runs, n_parts + 1).astype(np.int64)
 
         def advance(part: int) -> None:
-            learn_synchronous(*self.arguments(first, n_steps, slice(ends[part], ends[part + 1])))
+            arguments = self.arguments(first, n_steps, slice(ends[part], ends[part + 1]))
+            if self._drift is None:
+                learn_synchronous(*arguments)
+            else:
+                learn_with_weights(self._drift, *arguments)
 
         in_threads(advance, n_parts)
 
@@ -187,10 +199,12 @@ def _rule_of(game: Game, settings: LearningSettings) -> Rule:
         learning=int(settings.alpha > 0.0 or (settings.method == "mfac" and settings.actor_alpha > 0.0)),
         global_learns=int(settings.global_policy == LEARN and game.n_ag > 1),
         global_law=global_law(game, settings),
+        by_step=int(settings.replay_by == "step"),
+        index_executed=int(settings.index == "executed"),
     )
 
 
-def _population_of(game: Game, settings: LearningSettings) -> Population:
+def _population_of(game: Game, settings: LearningSettings, *, weighed: bool = False) -> Population:
     runs, n = settings.runs, settings.n
     shape = (runs, *table_shape(game, settings))
     none = (runs, *NO_TABLES)
@@ -198,7 +212,8 @@ def _population_of(game: Game, settings: LearningSettings) -> Population:
     visited = settings.alpha_power > 0
     n_f = game.n_f if game.neighbourhood is None else 1
     of_global = (runs, game.n_sg, n_f, game.n_ag) if settings.global_policy == LEARN and game.n_ag > 1 else none
-    ring = (runs, settings.replay, n) if settings.replay else (runs, 0, 0)
+    no_ring = (runs, 0, 0)
+    ring = (runs, settings.replay, n) if settings.replay else no_ring
     has_target = settings.target_every > 0 or settings.target_tau > 0
     return Population(
         run=np.arange(runs, dtype=np.int64),
@@ -211,14 +226,18 @@ def _population_of(game: Game, settings: LearningSettings) -> Population:
         target=q.copy() if has_target else np.zeros(none),
         theta=np.zeros(shape if settings.method == "mfac" else none),
         visits=np.zeros(shape if visited else none, dtype=np.int64),
+        mass=np.zeros(shape if weighed and settings.correction == "selfnorm" else none),
         q_global=np.full(of_global, float(settings.initial_q)),
         visits_global=np.zeros(of_global if visited else none, dtype=np.int64),
         ring_seen=np.zeros(ring, dtype=np.int32),
         ring_action=np.zeros(ring, dtype=np.int32),
         ring_reward=np.zeros(ring),
         ring_next=np.zeros(ring, dtype=np.int32),
+        ring_acted=np.zeros(ring if weighed and settings.index == "executed" else no_ring, dtype=np.int32),
+        ring_log_law=np.zeros(ring if weighed else no_ring),
         ring_head=np.zeros(runs, dtype=np.int64),
         ring_filled=np.zeros(runs, dtype=np.int64),
+        ratio_means=np.zeros((runs, 3 if weighed else 0)),
     )
 
 

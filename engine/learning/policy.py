@@ -149,8 +149,8 @@ def play(
     """
     settings = dataclasses.replace(
         learned.settings, n=learned.settings.n if n is None else n, steps=steps, seed=seed, snapshots=0, alpha=0.0, actor_alpha=0.0,
-        alpha_power=0.0, epsilon=(0.0, 0.0), epsilon_steps=FILLED_IN, record_every=FILLED_IN, replay=0, target_every=0,
-        target_tau=0.0, tail=1.0, start=learned.settings.start if start is None else start,
+        alpha_power=0.0, epsilon=(0.0, 0.0), epsilon_steps=FILLED_IN, record_every=FILLED_IN, replay=0, replay_by=FILLED_IN,
+        correction="none", target_every=0, target_tau=0.0, tail=1.0, start=learned.settings.start if start is None else start,
     )  # fmt: skip
     return learn(
         learned.game, settings, tables=learned, first_run=FIRST_PLAYED_RUN, memory_bytes=memory_bytes, progress=progress,

@@ -15,6 +15,12 @@ from .views import seen_field
 
 CURVES = ("reward", "weight", "abs_weight")
 
+RATIO_NAMES = (
+    "steps", "weight", "squared weight", "share clipped", "excess over the clip", "weighted reward", "squared weighted reward",
+    "steps not weighed",
+)  # fmt: skip
+"""Sums over the replayed steps of a point of the curves, each step with its mean over the agents."""
+
 POLICY_TABLES = ("q", "theta", "q_global")
 """The tables that a policy follows from."""
 
@@ -58,7 +64,8 @@ class Learned:
     step : int                        steps made
     arrays : dict                     all that the next step needs: q float64[runs, n_tables, n_o, n_al], actions int32[runs, n], …
     curves : dict                     "reward", "weight", "abs_weight", float64[runs, n_points]: system reward, mean weight of
-        what agents see (mean action, magnetisation), and its absolute value
+        what agents see (mean action, magnetisation), and its absolute value; with a correction "ratios", float64[runs, n_points,
+        8], the sums that `RATIO_NAMES` lists
     wall_time_s : float
     versions : dict
     snapshots : dict                  "q", "theta", "q_global" after each of `settings.snapshot_steps`, with that axis first;

@@ -19,6 +19,9 @@ SEES = ("field", "actions", "states")
 TABLES = ("shared", "own")
 REWARDS = ("own", "team")
 REWARD_AT = ("executed", "seen")
+CORRECTIONS = ("none", "product", "marginal", "selfnorm")
+REPLAY_BY = ("transition", "step")
+INDEX = ("seen", "executed")
 LEARN, UNIFORM = "learn", "uniform"
 
 MAX_POINTS = 1000
@@ -76,7 +79,16 @@ class LearningSettings:
     reward_at : "executed" or "seen"
         Field value by which local rewards are taken: that of the actions executed, or the one seen before.
     replay : int                    transitions kept for replay; 0 learns from each step at once
-    batch : int                     replayed transitions per table and step
+    batch : int                     replayed transitions per table and step; if by step, past steps
+    replay_by : "transition" or "step"
+        Replay single transitions, or past steps with those of all agents, who then share a table; by default the former
+        unless there is a correction.
+    correction : "none", "product", "marginal" or "selfnorm"
+        Weight of a replayed transition, for others who play other policies now than when it was stored: of all their actions, of
+        the field values that these made, or the latter with each cell's weights normalised. Only where weights matter.
+    clip : float                    largest weight
+    min_ess : float                 effective share of recent weights below which replay goes on without them
+    index : "seen" or "executed"    whether a transition updates the row of the mean seen before it, or of the one executed in it
     target_every, target_tau :      copy of the table for the bootstrap, made every so many steps, or moved by a share each step
     initial_q : float               first entry of all tables
     start : str                     "random", or the label of the action (or with states the state) that all agents start with
@@ -106,6 +118,11 @@ class LearningSettings:
     reward_at: str = "executed"
     replay: int = 0
     batch: int = 1
+    replay_by: str = FILLED_IN
+    correction: str = "none"
+    clip: float = 10.0
+    min_ess: float = 0.1
+    index: str = "seen"
     target_every: int = 0
     target_tau: float = 0.0
     initial_q: float = 0.0
@@ -119,8 +136,11 @@ class LearningSettings:
         for name in ("n", "steps", "runs"):
             object.__setattr__(self, name, positive_integer(name, getattr(self, name)))
         object.__setattr__(self, "seed", int(checked_seed(self.seed)))
+        if self.replay_by is None:
+            object.__setattr__(self, "replay_by", REPLAY_BY[self.correction != "none"])
         choices = {
-            "method": METHODS, "order": ORDERS, "sees": SEES, "tables": TABLES, "reward": REWARDS, "reward_at": REWARD_AT
+            "method": METHODS, "order": ORDERS, "sees": SEES, "tables": TABLES, "reward": REWARDS, "reward_at": REWARD_AT,
+            "correction": CORRECTIONS, "replay_by": REPLAY_BY, "index": INDEX,
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -159,7 +179,8 @@ class LearningSettings:
             "temperature": (self.temperature, 0.0, math.inf), "alpha": (self.alpha, 0.0, 1.0),
             "alpha_power": (self.alpha_power, 0.0, 1.0), "actor_alpha": (self.actor_alpha, 0.0, math.inf),
             "target_tau": (self.target_tau, 0.0, 1.0), "tail": (self.tail, 0.0, 1.0),
-            "initial_q": (self.initial_q, -math.inf, math.inf),
+            "initial_q": (self.initial_q, -math.inf, math.inf), "clip": (self.clip, 1.0, math.inf),
+            "min_ess": (self.min_ess, 0.0, 1.0),
         }  # fmt: skip
         for i, share in enumerate(self.epsilon):
             ranges[f"epsilon[{i}]"] = (share, 0.0, 1.0)
@@ -178,12 +199,13 @@ class LearningSettings:
             raise ValueError("temperature: found 0, expected a positive one for the actor's Boltzmann law")
         if self.target_every and self.target_tau:
             raise ValueError("target_tau: found it with target_every, expected one of the two")
+        self._check_replay()
         if self.order == "sequential":
             refused = {
                 "method": self.method == "mfac", "alpha_power": self.alpha_power > 0, "inner": self.inner > 0,
                 "reward": self.reward == "team", "replay": self.replay > 0, "target_every": self.target_every > 0,
                 "target_tau": self.target_tau > 0, "reward_at": self.reward_at == "seen",
-                "epsilon": self.epsilon[0] != self.epsilon[1],
+                "epsilon": self.epsilon[0] != self.epsilon[1], "index": self.index == "executed",
             }  # fmt: skip
             for name, found in refused.items():
                 if found:
@@ -191,6 +213,20 @@ class LearningSettings:
                     raise ValueError(
                         f"{name}: found {shown(value)} in sequential order, expected it in synchronous order alone"
                     )
+
+    def _check_replay(self) -> None:
+        if self.index == "executed" and self.inner > 0:
+            raise ValueError(f"inner: found {self.inner} with index 'executed', expected 0: the mean is that of a step")
+        if self.replay_by == "step" and self.tables == "own" and self.n > 1:
+            raise ValueError("tables: found 'own' with replay by step, expected one table that all agents share")
+        if self.correction == "none":
+            return
+        if self.replay == 0:
+            raise ValueError(f"replay: found 0 with correction {self.correction!r}, expected past steps to weigh")
+        if self.replay_by != "step":
+            raise ValueError(f"replay_by: found {self.replay_by!r} with a correction, expected 'step'")
+        if self.temperature == 0.0 and min(self.epsilon) == 0.0:
+            raise ValueError("epsilon: found 0 for greedy agents with a correction, expected more at both ends")
 
     @property
     def n_points(self) -> int:

@@ -24,6 +24,10 @@ MAX_SCORES = 4
 _METHODS = {
     "mfq": "mean-field Q-learning", "mfac": "mean-field actor-critic", "iq": "independent Q-learning",
 }  # fmt: skip
+_SUFFIXES = {
+    "": "", "none": " without weights", "product": " with product weights", "marginal": " with marginal weights",
+    "selfnorm": " with normalised weights", "online": " without replay",
+}  # fmt: skip
 _SETTINGS = {
     "games": "Games", "method": "Methods", "agents": "Agents of each game", "temperature": "Temperatures T", "steps": "Steps",
     "runs": "Runs", "seed": "Seed", "constants": "Constants of the game", "learning": "Learning",
@@ -80,9 +84,14 @@ def learning_report_html(path: Path) -> str:
     return page_html(title, sections)
 
 
+def _in_words(method: str) -> str:
+    plain, _, suffix = method.partition("+")
+    return _METHODS.get(plain, plain) + _SUFFIXES.get(suffix, "")
+
+
 def _header(result: LearningStudy, title: str) -> str:
     config = result.config
-    methods = several([_METHODS.get(x, x) for x in result.method.tolist()])
+    methods = several([_in_words(x) for x in result.method.tolist()])
     links = [(f"#game-{i}", name or "game") for i, name in enumerate(result.game.tolist())]
     links += [("#terms", "Terms"), ("#settings", "What was run"), ("#machine", "Versions")]
     items = "".join(f'<li><a href="{target}">{prose(name)}</a></li>' for target, name in links)

@@ -118,7 +118,7 @@ def _draw_spins(
         cells = {
             cell.settings.temperature: cell
             for cell in settings.cells
-            if (game_name(cell.game), cell.settings.n, cell.settings.method) == (name, n, method)
+            if (game_name(cell.game), cell.settings.n, cell.method) == (name, n, method)
         }
         shown = [cells[t] for t in _spread(result.temperature.tolist(), MAX_PANELS)]
         lattices = [

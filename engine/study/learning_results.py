@@ -13,6 +13,7 @@ from ..game import Game
 from ..learning.baselines import best_team_reward, uniform_score
 from ..learning.ising import crossing, is_ising
 from ..learning.result import CURVES, Learned, half_width, mean_curve
+from .learning_settings import method_of
 from .results import Field
 from .settings import game_name
 
@@ -138,7 +139,7 @@ def collect_learning(
             sizes = dict(zip((*_POINT, "run", "step"), lengths, strict=True))
             arrays = {key: np.full([sizes[axis] for axis in field.axes], math.nan) for key, field in ARRAYS.items()}
         at = (
-            games.index(name), methods.index(settings.method), ns.index(settings.n),
+            games.index(name), methods.index(method_of(settings, methods)), ns.index(settings.n),
             temperatures.index(settings.temperature),
         )  # fmt: skip
         _fill_point(arrays, at, cell)

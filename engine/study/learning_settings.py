@@ -15,7 +15,7 @@ from ..game import Game
 from ..game_files import load_game
 from ..learning.learn import check_memory
 from ..learning.learners import make_learners, table_shape
-from ..learning.settings import METHODS, LearningSettings
+from ..learning.settings import CORRECTIONS, METHODS, LearningSettings
 from ..tabulation import shown
 from .numbers import numbers_of, reals_of
 from .plan import plain_name
@@ -24,6 +24,11 @@ from .settings import LEARNING_KEYS, game_name, read_study_file
 GRID = ("method", "n", "temperature", "steps", "runs", "seed")
 # Tables on the way are kept by single learning alone.
 LEARNING_FIELDS = tuple(f.name for f in dataclasses.fields(LearningSettings) if f.name not in (*GRID, "snapshots"))
+
+DEFAULTS = {f.name: f.default for f in dataclasses.fields(LearningSettings)}
+
+ONLINE = "online"
+"""Suffix of a method that learns without replay."""
 
 MAX_KEPT_TABLES_BYTES = 64_000_000
 """Larger tables of one cell are not kept where every agent has one of its own, unless they are asked for."""
@@ -35,6 +40,7 @@ class LearningCell:
 
     name: str
     game: Game
+    method: str  # as the study has it, such as "mfq+marginal"
     settings: LearningSettings
     keeps_tables: bool
 
@@ -49,7 +55,7 @@ class LearningStudySettings:
     Parameters
     ----------
     games : Game, or name or path as `load_game` takes it; what is loaded is loaded for every n, for a field of totals is of n
-    method : of "mfq", "mfac", "iq"
+    method : of "mfq", "mfac", "iq", with a suffix for a correction, such as "mfq+marginal" (or "+none"), or "+online" for no replay
     steps, runs, seed : as in `LearningSettings`
     n : local agents; by default each game's own number
     temperature : T of the Boltzmann law; 0 is greedy
@@ -125,13 +131,11 @@ class LearningStudySettings:
         return load_game(given, agents=n, constants=self.constants or None)
 
     def _cell(self, game: Game, method: str, n: int, temperature: float) -> LearningCell:
-        settings = LearningSettings(
-            n=n, method=method, temperature=temperature, steps=self.steps, runs=self.runs, seed=self.seed,
-            **_with_tuples(self.learning),
-        )  # fmt: skip
+        fields = {"n": n, "temperature": temperature, "steps": self.steps, "runs": self.runs, "seed": self.seed}
+        settings = LearningSettings(**fields | _with_tuples(self.learning) | fields_of_method(method))
         name = f"{plain_name(game)}.{method}.n={n:04d}.T={temperature!r}"
         kept = self.keep_tables or settings.tables != "own" or table_bytes(game, settings) <= MAX_KEPT_TABLES_BYTES
-        return LearningCell(name=name, game=game, settings=settings, keeps_tables=kept)
+        return LearningCell(name=name, game=game, method=method, settings=settings, keeps_tables=kept)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -143,8 +147,14 @@ class LearningStudySettings:
         }
         digests = {f"{game_name(cell.game)}, n = {cell.settings.n}": cell.game.digest() for cell in self.cells}
         common = self.cells[0].settings.config()
-        # Where it is not given epsilon depends on the temperature.
-        named = [name for name in LEARNING_FIELDS if name != "epsilon" or self.learning.get(name) is not None]
+        # Suffixes of methods change these in some cells.
+        common |= {name: self.learning.get(name, DEFAULTS[name]) for name in ("replay", "correction")}
+        # Where they are not given these depend on the temperature, and on the correction.
+        named = [
+            name
+            for name in LEARNING_FIELDS
+            if name not in ("epsilon", "replay_by") or self.learning.get(name) is not None
+        ]
         return {
             "games": list(games), "game_digests": digests, "agents": agents, "method": list(self.method), "n": list(self.n),
             "temperature": list(self.temperature), "steps": self.cells[0].settings.steps, "runs": self.cells[0].settings.runs,
@@ -174,9 +184,26 @@ class LearningStudySettings:
         tried = set()
         for cell in self.cells:
             check_memory(cell.game, cell.settings, memory)
-            if (kind := (id(cell.game), cell.settings.method)) not in tried:
+            if (kind := (id(cell.game), cell.method)) not in tried:
                 tried.add(kind)
                 make_learners(cell.game, dataclasses.replace(cell.settings, runs=1))
+
+
+def fields_of_method(method: str) -> dict[str, Any]:
+    """What a method of a study, such as "mfq+marginal", says of `LearningSettings`."""
+    plain, _, suffix = method.partition("+")
+    if suffix == ONLINE:
+        return {"method": plain, "replay": 0, "correction": "none"}
+    return {"method": plain, "correction": suffix} if suffix else {"method": plain}
+
+
+def method_of(settings: LearningSettings, methods: Sequence[str]) -> str:
+    """The method of a study, one of `methods`, that settings are of: the one that says most of what they are."""
+
+    def fits(method: str) -> bool:
+        return all(getattr(settings, name) == value for name, value in fields_of_method(method).items())
+
+    return max(filter(fits, methods), key=lambda method: len(fields_of_method(method)))
 
 
 def table_bytes(game: Game, settings: LearningSettings) -> int:
@@ -187,9 +214,9 @@ def table_bytes(game: Game, settings: LearningSettings) -> int:
 def is_learning(methods: Any) -> bool:
     """Whether a study's methods are those of learning; ValueError for a mixture with others."""
     given = [methods] if isinstance(methods, str) else methods
-    if not isinstance(given, Sequence) or not any(method in METHODS for method in given):
+    if not isinstance(given, Sequence) or not any(str(method).partition("+")[0] in METHODS for method in given):
         return False
-    others = [method for method in given if method not in METHODS]
+    others = [method for method in given if str(method).partition("+")[0] not in METHODS]
     if others:
         raise ValueError(f"method: found {shown(others[0])} beside {', '.join(METHODS)}, expected it alone")
     return True
@@ -234,8 +261,12 @@ def _methods(value: Any) -> tuple[str, ...]:
     if not isinstance(parts, Sequence) or not parts:
         raise ValueError(f"method: found {shown(value)}, expected one or more of {', '.join(METHODS)}")
     for part in parts:
-        if part not in METHODS:
-            raise ValueError(f"method: found {shown(part)}, expected one of {', '.join(METHODS)}")
+        plain, plus, suffix = str(part).partition("+")
+        if plain not in METHODS or (plus and suffix not in (*CORRECTIONS, ONLINE)):
+            raise ValueError(
+                f"method: found {shown(part)}, expected one of {', '.join(METHODS)}, or one with a suffix +"
+                f"{', +'.join((*CORRECTIONS, ONLINE))}"
+            )
         if list(parts).count(part) > 1:
             raise ValueError(f"method: found {part!r} twice, expected each once")
     return tuple(parts)

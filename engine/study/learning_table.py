@@ -19,22 +19,23 @@ def learning_lines(result: LearningStudy) -> list[str]:
     """Lines that `kofn study` prints: a table for each game, and what follows from it."""
     lines: list[str] = []
     tail = 100 * result.config["learning"]["tail"]
+    wide = max(6, *(len(method) for method in result.method.tolist()))
     steps, runs = result.config["steps"], f"{result.run.size} {'run' if result.run.size == 1 else 'runs'}"
     for game in result.game.tolist():
         lines += ["", f"{game}, {runs}, last {tail:g} % of {steps} steps, 95 % intervals"]
         lines.append(
-            f"{'method':>6s} {'n':>6s} {'T':>8s} {'reward':>24s} {'least of a run':>15s} {'mean weight':>22s} "
+            f"{'method':>{wide}s} {'n':>6s} {'T':>8s} {'reward':>24s} {'least of a run':>15s} {'mean weight':>22s} "
             f"{'|mean weight|':>22s}"
         )
         for method in result.method.tolist():
             for n in result.ns_of(game):
                 for temperature in result.temperature.tolist():
-                    lines.append(_line(result, game, method, n, temperature))
+                    lines.append(_line(result, game, method, n, temperature, wide))
         lines += _conclusions(result, game)
     return lines
 
 
-def _line(result: LearningStudy, game: str, method: str, n: int, temperature: float) -> str:
+def _line(result: LearningStudy, game: str, method: str, n: int, temperature: float, wide: int) -> str:
     at = {"game": game, "method": method, "n": n, "temperature": temperature}
 
     def pair(name: str, width: int) -> str:
@@ -43,7 +44,7 @@ def _line(result: LearningStudy, game: str, method: str, n: int, temperature: fl
 
     least = float(result.sel("reward", **at).min())
     return (
-        f"{method:>6s} {n:6d} {temperature:8.6g} {pair('reward', 14)} {least:15.6g} {pair('weight', 12)} "
+        f"{method:>{wide}s} {n:6d} {temperature:8.6g} {pair('reward', 14)} {least:15.6g} {pair('weight', 12)} "
         f"{pair('abs_weight', 12)}".rstrip()
     )
 

@@ -51,7 +51,7 @@ def replay_transitions(tables, rule, ring, n_filled, present, stream, scratch):
             i = present[next_below(n_present, stream)] if shared else present[j]
             t, a = np.int64(0 if shared else i), np.int64(ring.action[place, i])
             o, o_next = np.int64(ring.seen[place, i]), np.int64(ring.next[place, i])
-            update_agent(tables, rule, t, o, a, ring.reward[place, i], o_next, scratch)
+            update_agent(tables, rule, t, o, a, ring.reward[place, i], o_next, 1.0, scratch)
 
 
 @kernel

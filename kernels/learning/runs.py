@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compilation import kernel
+from .drift import DriftWork, make_drift_work
 from .fields import FieldScratch, make_field_scratch
 from .parts import Graph, Lens, Ring, Tables
 
@@ -42,10 +43,12 @@ class Work(NamedTuple):
     looked_before: np.ndarray  # int64[n]
     reward: np.ndarray  # float64[n]
     next_seen: np.ndarray  # int32[n]
+    rows: np.ndarray  # int32[n], observations with the means executed
     law: np.ndarray  # float64[max(n_al, n_ag)]
     means: np.ndarray  # float64[n, D], expected weights
     env_scratch: FieldScratch
     scratch: FieldScratch
+    drift: DriftWork
 
 
 @kernel
@@ -63,8 +66,13 @@ def take_up_run(population, i):
     """
     n_rows = population.q_global.shape[1] * population.q_global.shape[2]
     n_ag = population.q_global.shape[3]
-    tables = Tables(population.q[i], population.target[i], population.theta[i], population.visits[i])
-    ring = Ring(population.ring_seen[i], population.ring_action[i], population.ring_reward[i], population.ring_next[i])
+    tables = Tables(
+        population.q[i], population.target[i], population.theta[i], population.visits[i], population.mass[i]
+    )
+    ring = Ring(
+        population.ring_seen[i], population.ring_action[i], population.ring_reward[i], population.ring_next[i],
+        population.ring_acted[i], population.ring_log_law[i],
+    )  # fmt: skip
     return Learners(
         population.states[i],
         population.actions[i],
@@ -100,12 +108,13 @@ def list_present(alive, n):
 
 
 @kernel
-def make_work(sight, learners, n_ag):
+def make_work(sight, drift, learners, n_ag):
     """Allocate the work space of one run.
 
     Parameters
     ----------
     sight : Sight
+    drift : Drift
     learners : Learners
     n_ag : int64
 
@@ -113,7 +122,8 @@ def make_work(sight, learners, n_ag):
     -------
     Work
     """
-    n, n_al = learners.states.shape[0], learners.tables.q.shape[2]
+    n = learners.states.shape[0]
+    _, n_o, n_al = learners.tables.q.shape
     return Work(
         list_present(learners.alive, n),
         np.zeros(n, np.int64),
@@ -121,10 +131,12 @@ def make_work(sight, learners, n_ag):
         np.zeros(n, np.int64),
         np.zeros(n),
         np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
         np.zeros(max(n_al, n_ag)),
         np.zeros((n, sight.lens.weights.shape[0])),
         make_field_scratch(sight.env_lens),
         make_field_scratch(sight.lens),
+        make_drift_work(drift, n, n_o, n_al),
     )
 
 
@@ -171,3 +183,23 @@ def note_step(records, i, step, reward, weight):
     records.reward[i, point] += share * (reward - records.reward[i, point])
     records.weight[i, point] += share * (weight - records.weight[i, point])
     records.abs_weight[i, point] += share * (abs(weight) - records.abs_weight[i, point])
+
+
+@kernel
+def ratio_sums(records, i, step):
+    """Sums over the replayed steps of the point that a step belongs to, started anew at its first step.
+
+    Parameters
+    ----------
+    records : Records
+    i, step : int64
+
+    Returns
+    -------
+    float64[RATIO_SUMS] or float64[0]   a view; of size 0 without points
+    """
+    if records.ratios.shape[1] == 0:
+        return np.zeros(0)
+    if step % records.every == 0:
+        records.ratios[i, step // records.every, :] = 0.0
+    return records.ratios[i, step // records.every]

@@ -7,7 +7,7 @@ A step, with all draws from its own place (seed, PURPOSE_LEARNING, run, step), i
 4. the global agent moves, then the local agents;
 5. the next observations: of the states moved to, or of the actions just executed, after `inner` rounds in which the
    mean action answers itself by the tables as they are. They are those of the bootstrap, and those acted on next;
-6. the tables learn, then the target follows.
+6. the tables learn, from this step or from past ones, then the target follows.
 
 A draw with one outcome is not made. The global agent learns from its own last transition only, without a target.
 """
@@ -20,11 +20,12 @@ from ..compilation import kernel
 from ..draws import draw_categorical
 from ..streams import PURPOSE_INITIAL, PURPOSE_LEARNING, new_stream, seek
 from .choices import draw_action, draw_actions, epsilon_at
+from .drift import replay_steps
 from .fields import count_values, fill_values
 from .observation import observe
 from .parts import EVERYONE
 from .replay import move_target, replay_transitions, store_transition
-from .runs import Sight, make_work, mean_weight, note_step, take_up_run
+from .runs import Sight, make_work, mean_weight, note_step, ratio_sums, take_up_run
 from .updates import count_visit, update_agents, update_mfq
 
 
@@ -67,7 +68,7 @@ def observe_start(scene, env_lens, env_graph, lens, graph, rule, population, ste
     epsilon = epsilon_at(rule.epsilon_start, rule.epsilon_end, rule.epsilon_steps, step)
     for i in range(population.run.shape[0]):
         learners = take_up_run(population, i)
-        work = make_work(sight, learners, scene.r_g.shape[2])
+        work = make_work(sight, None, learners, scene.r_g.shape[2])
         n_sl, s_g = scene.r_l.shape[2], population.s_g[i]
         observe(lens, graph, n_sl, s_g, rule, learners, work, epsilon, learners.seen)
 
@@ -148,26 +149,45 @@ def _move_agents(scene, learners, work, s_g, stream):
         learners.states[i] = draw_categorical(row, stream)
 
 
+@kernel
+def _rows_to_update(sight, rule, learners, work):
+    """Observations whose rows the step's transitions update: those acted on, or with the means executed in the step."""
+    if rule.index_executed == 0:
+        return learners.seen
+    n_values = count_values(sight.lens)
+    for j in range(work.present.shape[0]):
+        agent = work.present[j]
+        work.rows[agent] = learners.seen[agent] // n_values * n_values + work.next_seen[agent] % n_values
+    return work.rows
+
+
 @kernel(error_model="numpy")
-def _learn_locally(rule, learners, work, population, i, step, stream):
+def _learn_locally(drift, sight, rule, learners, work, population, i, step, epsilon, stream, records):
     """Learn from the step's own transitions or from past ones, and let the target follow."""
     tables, ring, law = learners.tables, learners.ring, work.law
+    rows = _rows_to_update(sight, rule, learners, work)
     capacity = ring.seen.shape[0]
+    head = population.ring_head[i]
     if capacity > 0:
-        head = population.ring_head[i]
-        store_transition(ring, head, learners.seen, learners.actions, work.reward, work.next_seen)
+        store_transition(ring, head, rows, learners.actions, work.reward, work.next_seen)
+        if ring.acted.shape[0] > 0:
+            ring.acted[head, :] = learners.seen
         population.ring_head[i] = (head + 1) % capacity
         population.ring_filled[i] = min(population.ring_filled[i] + 1, capacity)
-    if rule.batch > 0:
-        replay_transitions(tables, rule, ring, population.ring_filled[i], work.present, stream, law)
+    filled = population.ring_filled[i]
+    if rule.batch > 0 and rule.by_step != 0:
+        means, sums = population.ratio_means[i], ratio_sums(records, i, step)
+        replay_steps(drift, tables, rule, ring, head, filled, epsilon, stream, law, work.drift, means, sums)
+    elif rule.batch > 0:
+        replay_transitions(tables, rule, ring, filled, work.present, stream, law)
     else:
-        update_agents(tables, rule, learners.seen, learners.actions, work.reward, work.next_seen, work.present, law)
+        update_agents(tables, rule, rows, learners.actions, work.reward, work.next_seen, work.present, law)
     if tables.target.shape[0] > 0:
         move_target(tables, step, rule.target_every, rule.target_tau)
 
 
 @kernel(error_model="numpy")
-def _advance(reward, scene, sight, rule, learners, work, population, i, s_g, f_seen, step, stream):
+def _advance(reward, drift, scene, sight, rule, learners, work, population, i, s_g, f_seen, step, stream, records):
     """One step of run i but for its learning: return a_g, the executed f, the system reward, next s_g, the mean weight."""
     epsilon = epsilon_at(rule.epsilon_start, rule.epsilon_end, rule.epsilon_steps, step)
     a_g = _act_globally(scene, rule, learners, work, s_g, f_seen, epsilon, stream)
@@ -183,29 +203,31 @@ def _advance(reward, scene, sight, rule, learners, work, population, i, s_g, f_s
     _move_agents(scene, learners, work, s_g, stream)
     if sight.env_lens.of_actions == 0:
         f = _look_at_environment(sight, learners, work)
-    epsilon = epsilon_at(rule.epsilon_start, rule.epsilon_end, rule.epsilon_steps, step + 1)
-    observe(sight.lens, sight.graph, scene.r_l.shape[2], s_g_next, rule, learners, work, epsilon, work.next_seen)
+    epsilon_next = epsilon_at(rule.epsilon_start, rule.epsilon_end, rule.epsilon_steps, step + 1)
+    observe(sight.lens, sight.graph, scene.r_l.shape[2], s_g_next, rule, learners, work, epsilon_next, work.next_seen)
     if rule.learning != 0:
         if rule.global_learns != 0:
             _learn_globally(scene, rule, learners, s_g, f_seen, a_g, system, s_g_next, f)
-        _learn_locally(rule, learners, work, population, i, step, stream)
+        _learn_locally(drift, sight, rule, learners, work, population, i, step, epsilon, stream, records)
     for j in range(work.present.shape[0]):
         learners.seen[work.present[j]] = work.next_seen[work.present[j]]
     return s_g_next, f, system, weight
 
 
 @kernel(error_model="numpy")
-def _learn_run(reward, i, scene, sight, rule, population, seed, first_step, n_steps, records):
-    """Advance one run; `reward` is a function of (s_g, f, s, a), or None for the table r_l."""
+def _learn_run(reward, drift, i, scene, sight, rule, population, seed, first_step, n_steps, records):
+    """Advance one run; `reward` is a function of (s_g, f, s, a), or None for the table r_l; `drift` a Drift, or None."""
     stream = new_stream(seed)
     learners = take_up_run(population, i)
-    work = make_work(sight, learners, scene.r_g.shape[2])
+    work = make_work(sight, drift, learners, scene.r_g.shape[2])
+    if rule.by_step != 0 and work.present.shape[0] < learners.states.shape[0]:
+        raise ValueError("alive: found absent agents, expected everyone where past steps are replayed")
     s_g = population.s_g[i]
     f = _look_at_environment(sight, learners, work)
     for step in range(first_step, first_step + n_steps):
         seek(stream, PURPOSE_LEARNING, population.run[i], step)
         s_g, f, system, weight = _advance(
-            reward, scene, sight, rule, learners, work, population, i, s_g, f, step, stream
+            reward, drift, scene, sight, rule, learners, work, population, i, s_g, f, step, stream, records
         )
         note_step(records, i, step, system, weight)
     population.s_g[i] = s_g
@@ -248,4 +270,4 @@ def learn_synchronous(scene, env_lens, env_graph, lens, graph, rule, population,
     _check_steps(population, first_step, n_steps, records)
     sight = Sight(env_lens, env_graph, lens, graph)
     for i in range(population.run.shape[0]):
-        _learn_run(None, i, scene, sight, rule, population, seed, first_step, n_steps, records)
+        _learn_run(None, None, i, scene, sight, rule, population, seed, first_step, n_steps, records)

@@ -77,8 +77,47 @@ def update_mfac(q, bootstrap, theta, o, a, reward, o_next, alpha, actor_alpha, g
     theta[o, a] += actor_alpha * advantage
 
 
+@kernel(forceinline=True, error_model="numpy")
+def weighted_step(alpha, weight):
+    """Step size of a transition of weight w, 1 − (1 − alpha)^w: that of w updates in a row, and never above 1.
+
+    Parameters
+    ----------
+    alpha, weight : float64
+
+    Returns
+    -------
+    float64
+    """
+    if weight == 1.0:
+        return alpha
+    if weight == 0.0:
+        return 0.0
+    return -np.expm1(weight * np.log1p(-alpha))
+
+
+@kernel(forceinline=True, error_model="numpy")
+def normalised_step(mass, o, a, alpha, weight):
+    """Let a cell's mass follow the weights it meets, m ← (1 − alpha) m + alpha w, and return its step size alpha w / m.
+
+    Tables that move by such steps are means of what a cell met, weighed by w and by its age.
+
+    Parameters
+    ----------
+    mass : float64[n_o, n_al]   changed in one cell; starts with 0
+    o, a : int64
+    alpha, weight : float64
+
+    Returns
+    -------
+    float64
+    """
+    mass[o, a] += alpha * (weight - mass[o, a])
+    return alpha * weight / mass[o, a] if mass[o, a] > 0.0 else 0.0
+
+
 @kernel(error_model="numpy")
-def update_agent(tables, rule, t, o, a, reward, o_next, scratch):
+def update_agent(tables, rule, t, o, a, reward, o_next, weight, scratch):
     """Learn one transition in table t: a visit is counted if visits are, the actor moves if there is one.
 
     Parameters
@@ -87,6 +126,7 @@ def update_agent(tables, rule, t, o, a, reward, o_next, scratch):
     rule : Rule
     t, o, a, o_next : int64
     reward : float64
+    weight : float64          of the transition; 1 unless others have changed since
     scratch : float64[n_al]   overwritten
     """
     gamma, temperature = rule.gamma, rule.temperature
@@ -95,6 +135,10 @@ def update_agent(tables, rule, t, o, a, reward, o_next, scratch):
     alpha = rule.alpha
     if tables.visits.shape[0] > 0:
         alpha = count_visit(tables.visits[t], o, a, alpha, rule.alpha_power)
+    if tables.mass.shape[0] > 0:
+        alpha = normalised_step(tables.mass[t], o, a, alpha, weight)
+    else:
+        alpha = weighted_step(alpha, weight)
     if tables.theta.shape[0] > 0:
         theta, actor_alpha = tables.theta[t], rule.actor_alpha
         update_mfac(q, bootstrap, theta, o, a, reward, o_next, alpha, actor_alpha, gamma, temperature, scratch)
@@ -148,4 +192,4 @@ def update_agents(tables, rule, seen, actions, rewards, next_seen, present, scra
     for j in range(present.shape[0]):
         i = present[j]
         t, o, a = np.int64(0 if shared else i), np.int64(seen[i]), np.int64(actions[i])
-        update_agent(tables, rule, t, o, a, rewards[i], np.int64(next_seen[i]), scratch)
+        update_agent(tables, rule, t, o, a, rewards[i], np.int64(next_seen[i]), 1.0, scratch)

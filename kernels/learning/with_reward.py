@@ -31,4 +31,4 @@ def learn_with_reward(
     _check_steps(population, first_step, n_steps, records)
     sight = Sight(env_lens, env_graph, lens, graph)
     for i in range(population.run.shape[0]):
-        _learn_run(reward, i, scene, sight, rule, population, seed, first_step, n_steps, records)
+        _learn_run(reward, None, i, scene, sight, rule, population, seed, first_step, n_steps, records)
