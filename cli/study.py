@@ -97,13 +97,15 @@ def study(games, output, dry_run, jobs, scheduler, memory, force, quiet, **given
     Games, n, k, actions, expectations and seeds may be lists: every combination is a cell. Instead of GAMES, one TOML file can
     hold all settings; options given here go before it. Started again a study takes over what is finished and continues
     the rest. --force redoes everything. With --method mfq, mfac or iq, or a list of these, agents learn in GAMES instead: a cell
-    is a method, an n and a temperature.
+    is a method, an n and a temperature. A file with method "drift" has no games: it repeats estimates from reweighted samples, to
+    see whether their bound holds; -n, --runs (of its replications) and --seed go before what it says.
 
     \b
     Example:
         kofn study formation -n 14 -k 2:14 -o formation-study
         kofn study robots -n 1000 -k 1:30 --local-policy uniform -o robots-study
         kofn study irrigation-scaling --dry-run
+        kofn study drift-coverage -n 10,30 --runs 50 -o drift-study
         kofn study ising --method mfq --order sequential --tables own --temperature 0.7:1.8:0.1 --steps 500 -o ising-study
     """
     import time
@@ -119,6 +121,13 @@ def study(games, output, dry_run, jobs, scheduler, memory, force, quiet, **given
         given["keep_tables"] = None
     changes = {name: x for name, x in given.items() if x is not None and (name != "constants" or x)}
     document, where = _document(games)
+    if document is not None and document.get("method") in ("drift", ["drift"]):
+        from .study_drift import TAKEN, study_drift
+
+        others = tuple(name for name in (*given, "config", "jobs", "scheduler") if name not in TAKEN)
+        _refuse(changes | {"config": config, "jobs": jobs, "scheduler": scheduler}, others, "studies of games")
+        study_drift(changes, document, where, output=output, dry_run=dry_run, memory=memory, force=force, quiet=quiet)
+        return
     if _is_learning(changes, document):
         from .study_learning import study_learning
 

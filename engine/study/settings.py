@@ -39,6 +39,9 @@ NASH_FIELDS = tuple(
 LEARNING_KEYS = (
     "games", "method", "n", "temperature", "learning", "constants", "steps", "runs", "seed", "keep_tables",
 )  # fmt: skip
+# A study of importance weights has no game, and keys of its own.
+DRIFT = "drift"
+DRIFT_KEYS = ("method", "drifts", "rewards", "n", "samples", "form", "replications", "clip", "delta", "seed")
 MAX_K = 10**9
 MAX_SEED = 2**64 - 1
 LARGEST_STUDY_FILE = 10**6
@@ -257,15 +260,14 @@ def read_study_file(path: str | Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError, OSError):
         # `load_game` says what is wrong with a file that is neither.
         return None
+    methods = document.get("method")
+    if methods in (DRIFT, [DRIFT]):
+        _check_keys(path, document, DRIFT_KEYS)
+        return document
     if "games" not in document and ("k" not in document or "global" in document):
         return None
-    methods = document.get("method")
     learning = any(x in LEARNING_METHODS for x in (methods if isinstance(methods, list) else [methods]))
-    known = LEARNING_KEYS if learning else SETTINGS
-    for key in document:
-        if key not in known:
-            plain = key if re.fullmatch(r"[\w-]{1,60}", key) else shown(key)
-            raise ValueError(f"{path}: {plain}: unknown, expected one of {', '.join(known)}")
+    _check_keys(path, document, LEARNING_KEYS if learning else SETTINGS)
     if "games" not in document:
         raise ValueError(f"{path}: games: missing, expected at least one")
     games = document["games"]
@@ -276,6 +278,13 @@ def read_study_file(path: str | Path) -> dict[str, Any] | None:
     if isinstance(document.get("local_policy"), str) and document["local_policy"] != UNIFORM:
         document["local_policy"] = str(path.parent / document["local_policy"])
     return document
+
+
+def _check_keys(path: Path, document: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in document:
+        if key not in known:
+            plain = key if re.fullmatch(r"[\w-]{1,60}", key) else shown(key)
+            raise ValueError(f"{path}: {plain}: unknown, expected one of {', '.join(known)}")
 
 
 def load_study(path: str | Path, **changes: Any) -> StudySettings:

@@ -1,0 +1,174 @@
+"""How far an estimate from reweighted samples can be from the truth, with the parts of the bound apart."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...kernels.importance.weights import summarise_weights
+from ..tabulation import shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftBound:
+    """A bound of |estimate − truth| that holds with probability 1 − δ, as a sum of four terms.
+
+    Of independent samples with |Y| ≤ V, weights w with E_μ[w] = 1, and the mean of min(w, c)·Y as the estimate of E_π[Y].
+    The first two terms are the empirical Bernstein bound for a variable within ±cV, on both sides (Maurer and Pontil 2009,
+    "Empirical Bernstein bounds and sample variance penalization", COLT, Theorem 4). Entries are arrays where the bound was
+    asked for many estimates.
+    """
+
+    variance: Any
+    """√(2 S² ln(4/δ) / N), with S² the sample variance of min(w, c)·Y."""
+    range: Any
+    """14 c V ln(4/δ) / (3 (N − 1)): what the sample variance may have missed."""
+    clipping: Any
+    """V E[(w − c)⁺]: the bias of the clip."""
+    mean_field: Any
+    """L·(largest − smallest weight of an action) / (2√n): how far E_π[Y(ā)] of n agents may be from Y(E_π[ā]), for a Y of the
+    mean action with Lipschitz constant L. 0 where the estimate is read as the value of n agents."""
+    delta: float
+    clipping_is_exact: bool
+    """Whether E[(w − c)⁺] was given; else it is the sample's mean, which heavy tails make too small, and which δ leaves out."""
+
+    @property
+    def sampling(self) -> Any:
+        """The bound for the value of n agents: all terms but the last."""
+        return self.variance + self.range + self.clipping
+
+    @property
+    def total(self) -> Any:
+        """The bound for the value of the infinite population."""
+        return self.sampling + self.mean_field
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftEstimate:
+    """E_π[Y] from samples of μ, and how far it can be relied on."""
+
+    value: float
+    """Mean of min(w, c)·Y."""
+    self_normalised: float
+    """Σ min(w, c)·Y / Σ min(w, c): bias of order 1/N, no guarantee; NaN if every weight is 0."""
+    effective_size: float
+    """(Σw)²/Σw² of the clipped weights."""
+    clip_rate: float
+    """Share of weights above the clip."""
+    chi2: float
+    """mean(w²)/mean(w)² − 1 of the clipped weights."""
+    bound: DriftBound
+
+
+def drift_bound(
+    *,
+    sample_variance: Any,
+    n_samples: int,
+    clip: float,
+    largest: float,
+    delta: float,
+    excess: Any,
+    excess_is_exact: bool,
+    n_agents: int | None = None,
+    lipschitz: float = 0.0,
+    span: float = 0.0,
+) -> DriftBound:
+    """The four terms from their ingredients; see `DriftBound`.
+
+    Parameters
+    ----------
+    sample_variance : float or array     S² of min(w, c)·Y, with N − 1 in its denominator
+    n_samples : int                      N, at least 2
+    clip : float                         c; the largest weight that is possible will do, infinity gives an infinite bound
+    largest : float                      V
+    delta : float                        above 0, below 1
+    excess : float or array              E[(w − c)⁺]
+    excess_is_exact : bool
+    n_agents, lipschitz, span            n, L, and largest less smallest weight of an action; without n no last term
+    """
+    log_term = math.log(4.0 / delta)
+    return DriftBound(
+        variance=np.sqrt(2.0 * np.asarray(sample_variance) * (log_term / n_samples))[()],
+        range=14.0 * clip * largest * log_term / (3.0 * (n_samples - 1)) if largest > 0 else 0.0,
+        clipping=largest * excess,
+        mean_field=0.0 if n_agents is None else lipschitz * span / (2.0 * math.sqrt(n_agents)),
+        delta=delta,
+        clipping_is_exact=excess_is_exact,
+    )
+
+
+def corrected_estimate(
+    values: np.ndarray,
+    weights: np.ndarray,
+    *,
+    clip: float,
+    largest: float,
+    delta: float = 0.05,
+    excess: float | None = None,
+    n_agents: int | None = None,
+    lipschitz: float = 0.0,
+    span: float = 1.0,
+) -> DriftEstimate:
+    """Estimate E_π[Y] from independent samples of μ.
+
+    Parameters
+    ----------
+    values : float64[N]     Y, at most `largest` in absolute value
+    weights : float64[N]    P_π/P_μ of each sample, before clipping
+    clip : float            largest weight, above 0
+    largest : float         V, known beforehand: not read off the values
+    delta : float           the bound fails with at most this probability, for independent samples
+    excess : float, optional    E_μ[(w − clip)⁺]; without it the bound takes the sample's mean, and says so
+    n_agents : int, optional    agents whose mean action Y depends on, to read the estimate as the value of an infinite
+        population
+    lipschitz, span : float     of Y in the mean action; largest less smallest weight of an action
+
+    Raises
+    ------
+    ValueError    one line that names the argument
+    """
+    values, weights = (np.ascontiguousarray(x, np.float64) for x in (values, weights))
+    if values.ndim != 1 or values.shape != weights.shape or values.size < 2:
+        raise ValueError(
+            f"values, weights: found shapes {values.shape} and {weights.shape}, expected [N] and [N] with N at least 2"
+        )
+    if not (weights >= 0.0).all():
+        raise ValueError(f"weights: found {shown(weights.min())}, expected at least 0")
+    for name, x in (("clip", clip), ("largest", largest), ("lipschitz", lipschitz), ("span", span)):
+        if not x >= 0.0 or (name == "clip" and x == 0.0):
+            raise ValueError(f"{name}: found {shown(x)}, expected {'above' if name == 'clip' else 'at least'} 0")
+    if not (np.abs(values) <= largest).all():
+        raise ValueError(f"values: found {np.abs(values).max():.6g} in absolute value, expected at most {largest:.6g}")
+    if not 0.0 < delta < 1.0:
+        raise ValueError(f"delta: found {shown(delta)}, expected between 0 and 1")
+    if excess is not None and not excess >= 0.0:
+        raise ValueError(f"excess: found {shown(excess)}, expected at least 0")
+    if n_agents is not None and n_agents < 1:
+        raise ValueError(f"n_agents: found {shown(n_agents)}, expected at least 1")
+    clipped = np.minimum(weights, clip)
+    mean, effective_size, chi2 = summarise_weights(clipped)
+    products = clipped * values
+    above = weights > clip
+    bound = drift_bound(
+        sample_variance=products.var(ddof=1),
+        n_samples=values.size,
+        clip=clip,
+        largest=largest,
+        delta=delta,
+        excess=float((weights[above] - clip).sum() / values.size) if excess is None else excess,
+        excess_is_exact=excess is not None,
+        n_agents=n_agents,
+        lipschitz=lipschitz,
+        span=span,
+    )
+    return DriftEstimate(
+        value=float(products.mean()),
+        self_normalised=float(products.mean() / mean) if mean > 0.0 else math.nan,
+        effective_size=effective_size,
+        clip_rate=float(above.mean()),
+        chi2=chi2,
+        bound=bound,
+    )
