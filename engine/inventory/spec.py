@@ -173,6 +173,11 @@ class InventorySpec:
         """Global states (season, upstream stock per retailer)."""
         return self.n_seasons * len(self.stock_levels)
 
+    @property
+    def season_ends(self) -> float:
+        """Probability that a season ends with a period, of the table game."""
+        return self.n_seasons / DAYS if self.n_seasons > 1 else 0.0
+
     @cached_property
     def field(self) -> Field:
         """The mean order in lots, in bins; a value is the middle of its bin, or the sum of all orders.
@@ -285,7 +290,8 @@ def _increasing(name: str, values: Any, limits: tuple[float, float], *, whole: b
 SIZES: Mapping[str, InventorySpec] = {
     "tiny": InventorySpec(
         name="inventory-tiny", lot=10, max_backlog=2, max_inventory=4, max_transit=2, orders=(0, 1, 2), n_seasons=1,
-        stock_levels=(10, 20), order_edges=TOTALS, production=15.0, agents=3, start="uniform", gamma=0.9,
+        stock_levels=(10, 20), order_edges=TOTALS, production=15.0, agents=3, start="uniform", amplitude=0.0,
+        gamma=0.9,
     ),
     "medium": InventorySpec(),
     "large": InventorySpec(

@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 
 from ..game import Game, Labels
-from .demand import DAYS
 from .spec import InventorySpec, spec_of
 
 MAX_BYTES = 2**31
@@ -58,17 +57,21 @@ def inventory_game(spec: InventorySpec | str = "medium", **changes: Any) -> Game
             f"spec: found tables of {n_bytes:.3g} bytes ({spec.n_sg} global states, {spec.field.n_values} values of the mean "
             f"order, {spec.n_sl} local states, {len(spec.orders)} orders), expected at most {MAX_BYTES:.3g}; take larger lots"
         )
-    seasons = [(season, level) for season in range(spec.n_seasons) for level in spec.stock_levels]
-    local_states = [
-        (x, z) for x in range(-spec.max_backlog, spec.max_inventory + 1) for z in range(spec.max_transit + 1)
-    ]
     P_l, r_l = _local_tables(spec)
     rho_g, rho_l = _start(spec)
     return Game(
         P_g=_global_table(spec), P_l=P_l, r_g=np.zeros((spec.n_sg, 1)), r_l=r_l, gamma=spec.gamma, rho_g=rho_g, rho_l=rho_l,
-        name=spec.name, labels=Labels(seasons, ("none",), local_states, spec.orders),  # type: ignore[arg-type]
+        name=spec.name, labels=inventory_labels(spec),
         n_agents=spec.agents, description=describe(spec), field=spec.field,
     )  # fmt: skip
+
+
+def inventory_labels(spec: InventorySpec) -> Labels:
+    """States and actions: (season, units upstream per retailer), "none", (net inventory, in transit) in lots, orders in lots."""
+    seasons = tuple((season, level) for season in range(spec.n_seasons) for level in spec.stock_levels)
+    inventories = range(-spec.max_backlog, spec.max_inventory + 1)
+    states = tuple((x, z) for x in inventories for z in range(spec.max_transit + 1))
+    return Labels(seasons, ("none",), states, spec.orders)
 
 
 def describe(spec: InventorySpec) -> str:
@@ -86,21 +89,23 @@ def fill_rates(spec: InventorySpec) -> np.ndarray:
     return np.divide(np.minimum(levels, orders), orders, out=np.ones(orders.shape), where=orders > 0)
 
 
-def _global_table(spec: InventorySpec) -> np.ndarray:
-    """Law of the next season and upstream stock, float64[n_sg, n_f, 1, n_sg]."""
+def stock_laws(spec: InventorySpec) -> np.ndarray:
+    """Law of the next level of the upstream stock, float64[n_levels, n_f, n_levels]."""
     levels = np.array(spec.stock_levels, dtype=np.float64)
-    n_levels, n_f = len(levels), spec.field.n_values
-    seasons = np.eye(spec.n_seasons)
-    if spec.n_seasons > 1:
-        ends = spec.n_seasons / DAYS
-        seasons = (1.0 - ends) * seasons + ends * np.roll(seasons, 1, axis=1)
-    stock = np.zeros((n_levels, n_f, n_levels))
     left = levels[:, None] - np.minimum(levels[:, None], spec.mean_orders) + spec.production
     left = np.clip(left, levels[0], levels[-1])
-    for u, f in np.ndindex(n_levels, n_f):
-        stock[u, f] = _between(left[u, f], levels)
-    table = np.einsum("ij,ufv->iufjv", seasons, stock)
-    return table.reshape(spec.n_sg, n_f, 1, spec.n_sg)
+    laws = np.zeros((*left.shape, len(levels)))
+    for u, f in np.ndindex(left.shape):
+        laws[u, f] = _between(left[u, f], levels)
+    return laws
+
+
+def _global_table(spec: InventorySpec) -> np.ndarray:
+    """Law of the next season and upstream stock, float64[n_sg, n_f, 1, n_sg]."""
+    seasons = np.eye(spec.n_seasons)
+    seasons = (1.0 - spec.season_ends) * seasons + spec.season_ends * np.roll(seasons, 1, axis=1)
+    table = np.einsum("ij,ufv->iufjv", seasons, stock_laws(spec))
+    return table.reshape(spec.n_sg, spec.field.n_values, 1, spec.n_sg)
 
 
 def _between(value: float, levels: np.ndarray) -> np.ndarray:
