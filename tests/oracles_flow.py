@@ -72,7 +72,8 @@ def response_values(links, contexts, P_l, reward, gamma, law):
 class Labelled:
     """n labelled agents; a state is (s_g, their states, their last actions). Agent 0 may follow a response.
 
-    P_g[s_g][f][s_g'], P_l[s_g][f][s][a][s'], reward(s_g, f, s, a), law[s_g][s][b][a]; the field is of all actions, b of the others'.
+    P_g[s_g][f][s_g'], P_l[s_g][f][s][a][s'], reward(s_g, f, s, a), law[s_g][s][b][a]; the field is of all actions, b of the
+    others'.
     """
 
     def __init__(self, n, P_g, P_l, reward, law, weights, edges, seen_weights, seen_edges):
@@ -123,9 +124,7 @@ class Labelled:
 
     def start(self, rho_g, rho_l):
         n_al = self.P_l.shape[3]
-        return np.array(
-            [rho_g[s_g] * math.prod(rho_l[s] for s in own) / n_al**self.n for s_g, own, _ in self.states]
-        )
+        return np.array([rho_g[s_g] * math.prod(rho_l[s] for s in own) / n_al**self.n for s_g, own, _ in self.states])
 
     def mean_return(self, start, burn_in, steps, gamma, response=None):
         """Mean discounted reward of agent 0 over `steps`, after a burn-in in which it keeps to the law."""

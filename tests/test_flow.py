@@ -29,7 +29,9 @@ def coupled_game(rng, n_sg=1, n_sl=3, n_al=2, gamma=0.8, P_g=None, **changes):
     """A game whose every table has the axis of a field of actions with the values of WEIGHTS and EDGES."""
     n_f = len(EDGES) + 1
     tables = {
-        "P_g": np.tile(np.array(P_g)[:, None, None, :], (1, n_f, 1, 1)) if P_g else random_rows(rng, (n_sg, n_f, 1, n_sg)),
+        "P_g": np.tile(np.array(P_g)[:, None, None, :], (1, n_f, 1, 1))
+        if P_g
+        else random_rows(rng, (n_sg, n_f, 1, n_sg)),
         "P_l": random_rows(rng, (n_sg, n_f, n_sl, n_al, n_sl)),
         "r_g": rng.normal(size=(n_sg, n_f, 1)),
         "r_l": rng.normal(size=(n_sg, n_f, n_sl, n_al)),

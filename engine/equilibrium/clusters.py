@@ -154,7 +154,9 @@ def _total_variation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _wasserstein(scale: np.ndarray | None):
     if scale is None:
-        raise ValueError("measure: found a Wasserstein distance for actions that are no numbers, expected a _tv measure")
+        raise ValueError(
+            "measure: found a Wasserstein distance for actions that are no numbers, expected a _tv measure"
+        )
     order = np.argsort(scale, kind="stable")
     steps = np.diff(scale[order])
 
@@ -237,7 +239,9 @@ def _noise_floor(
 ) -> tuple[float, str]:
     """The noise floor and where it comes from; NaN if there is none."""
     if snapshots is not None:
-        return max(distance(now, then, measure, scale) for now, then in zip(runs, snapshots, strict=True)), "own snapshots"
+        return max(
+            distance(now, then, measure, scale) for now, then in zip(runs, snapshots, strict=True)
+        ), "own snapshots"
     occupancy = np.mean([run.occupancy for run in runs], axis=0)
     if measure not in ("policy_tv", "policy_w1") or np.count_nonzero(occupancy > 0.0) < LEAST_SITUATIONS:
         return math.nan, ""

@@ -2,8 +2,9 @@
 
 s_g is common noise. Two forms:
 
-mean field    n → ∞: given the path of s_g the law m of local states is deterministic, m' = Σ_s m(s) Σ_a β(a | s_g, s, b) P_l[s_g, f,
-              s, a, ·], with f and the next b those of the mean action ā (or of m, for fields of states), and s_g' ~ P_g[s_g, f]
+mean field    n → ∞: given the path of s_g the law m of local states is deterministic,
+              m' = Σ_s m(s) Σ_a β(a | s_g, s, b) P_l[s_g, f, s, a, ·],
+              with f and the next b those of the mean action ā (or of m, for fields of states), and s_g' ~ P_g[s_g, f]
 agents        n agents, simulated; the first ones are recorded, for every action that they could have executed
 
 Both give the law K(f, b' | c, a) of a context c = (s_g, b) and an own action a, with s_g' ~ P_g[s_g, f] taken exactly. In the mean
@@ -83,7 +84,9 @@ class Flow:
         return f"{kind}, {contexts}" + ("" if self.exact else ", closed over (s_g, b)")
 
 
-def mean_field_flow(played: PlayedLaw, *, steps: int = DEFAULT_STEPS, burn_in: int | None = None, seed: int = 0) -> Flow:
+def mean_field_flow(
+    played: PlayedLaw, *, steps: int = DEFAULT_STEPS, burn_in: int | None = None, seed: int = 0
+) -> Flow:
     """The flow of infinitely many agents.
 
     Parameters
@@ -192,7 +195,13 @@ class _Path:
 
 
 def agents_flow(
-    played: PlayedLaw, n: int | None = None, *, steps: int = DEFAULT_STEPS, runs: int = 4, burn_in: int = 200, seed: int = 0
+    played: PlayedLaw,
+    n: int | None = None,
+    *,
+    steps: int = DEFAULT_STEPS,
+    runs: int = 4,
+    burn_in: int = 200,
+    seed: int = 0,
 ) -> Flow:
     """The flow of n agents, simulated.
 

@@ -109,7 +109,8 @@ def learned_gaps(
             return agents_flow(played, n, steps=steps, seed=seed)
         return mean_field_flow(played, steps=steps, seed=seed)
 
-    gaps, checks = [], []
+    gaps: list[FlowGap] = []
+    checks: list[FiniteCheck] = []
     now: list[Habits] = []
     before: list[Habits] = []
     for run in runs:

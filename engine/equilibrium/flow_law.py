@@ -50,9 +50,7 @@ class PlayedLaw:
             "global_law": _checked_law("global_law", self.global_law, (game.n_sg, -1, game.n_ag)),
         }
         if laws["global_law"].shape[1] not in (1, game.n_f):
-            raise ValueError(
-                f"global_law: found {laws['global_law'].shape[1]} field values, expected 1 or {game.n_f}"
-            )
+            raise ValueError(f"global_law: found {laws['global_law'].shape[1]} field values, expected 1 or {game.n_f}")
         if laws["global_law"].shape[1] > 1 and (game.field is None or game.field.of == "actions"):
             raise ValueError("global_law: found a law that depends on a field of actions, expected one of s_g alone")
         for name, array in laws.items():

@@ -9,8 +9,11 @@ never negative but by rounding, and 0 exactly where the policy is optimal in it.
 where the flow is `exact`. Elsewhere it is that of an agent who takes (s_g, b) for all that tells the future of the population, and
 among n agents of one who does not count on being answered by others; `flow_check` plays it.
 
-The global agent's problem has the contexts for states, Q(c, a_g) = Σ_{f, b'} K(f, b' | c) [r_g[s_g, f, a_g] + γ Σ_s_g' P_g V(s_g', b')]
-for its own reward r_g: neither f nor b' depend on what it does in the same step. Where its law sees a field of states that b does
+The global agent's problem, for its own reward r_g, has the contexts for states,
+
+    Q(c, a_g) = Σ_{f, b'} K(f, b' | c) [ r_g[s_g, f, a_g] + γ Σ_s_g' P_g[s_g, f, a_g, s_g'] V(s_g', b') ] :
+
+neither f nor b' depend on what it does in the same step. Where its law sees a field of states that b does
 not tell, its best response sees less than the law, and the gain may be negative.
 """
 
@@ -281,7 +284,8 @@ def _global_values(played: PlayedLaw, flow: Flow) -> tuple[float, float]:
         target = number[s_next, b[flow.target]]
         met = target >= 0
         law = P_g[s_g[flow.source[met]], f_P[met], :, s_next]
-        np.add.at(moves, (flow.source[met], slice(None), target[met]), weight[met, None] * law)
+        for a_g in range(game.n_ag):
+            np.add.at(moves, (flow.source[met], a_g, target[met]), weight[met] * law[:, a_g])
     totals = moves.sum(axis=-1, keepdims=True)
     stay = np.broadcast_to(np.eye(n_c)[:, None], moves.shape)
     moves = np.where(totals > 0.0, moves / np.where(totals > 0.0, totals, 1.0), stay)

@@ -41,6 +41,12 @@ class Crowd(NamedTuple):
     scratch: FieldScratch
 
 
+@kernel(error_model="numpy")
+def _draw(law, stream):
+    """`draw_categorical`, not inlined: with seven copies of it the kernels take a third longer to compile."""
+    return draw_categorical(law, stream)
+
+
 @kernel
 def make_crowd(sight, n):
     """Allocate n agents.
@@ -104,10 +110,10 @@ def start_crowd(scene, sight, seed, run, crowd):
     seek(stream, PURPOSE_INITIAL, run, START_STEP)
     n_al = scene.r_l.shape[3]
     uniform = np.full(n_al, 1.0 / n_al)
-    s_g = draw_categorical(scene.rho_g, stream)
+    s_g = _draw(scene.rho_g, stream)
     for i in range(crowd.states.shape[0]):
-        crowd.states[i] = draw_categorical(scene.rho_l, stream)
-        crowd.actions[i] = draw_categorical(uniform, stream)
+        crowd.states[i] = _draw(scene.rho_l, stream)
+        crowd.actions[i] = _draw(uniform, stream)
     _look(scene.r_l.shape[2], sight, s_g, crowd)
     return s_g
 
@@ -133,9 +139,9 @@ def play_step(scene, sight, played, response, s_g, stream, crowd):
     f = np.int64(0)
     if sight.env_lens.of_actions == 0:
         f = _field_value(sight, crowd, crowd.states)
-    a_g = draw_categorical(played.global_law[s_g, f if played.global_law.shape[1] > 1 else 0], stream)
+    a_g = _draw(played.global_law[s_g, f if played.global_law.shape[1] > 1 else 0], stream)
     for i in range(crowd.states.shape[0]):
-        crowd.actions[i] = draw_categorical(played.law[crowd.seen[i]], stream)
+        crowd.actions[i] = _draw(played.law[crowd.seen[i]], stream)
     if response[crowd.seen[0]] != KEEPS_LAW:
         crowd.actions[0] = response[crowd.seen[0]]
     if sight.env_lens.of_actions != 0:
@@ -143,10 +149,10 @@ def play_step(scene, sight, played, response, s_g, stream, crowd):
     f_l = f if scene.r_l.shape[1] > 1 else 0
     reward = scene.r_g[s_g, f if scene.r_g.shape[1] > 1 else 0, a_g]
     reward += scene.r_l[s_g, f_l, crowd.states[0], crowd.actions[0]]
-    s_g_next = draw_categorical(scene.P_g[s_g, f if scene.P_g.shape[1] > 1 else 0, a_g], stream)
+    s_g_next = _draw(scene.P_g[s_g, f if scene.P_g.shape[1] > 1 else 0, a_g], stream)
     f_p = f if scene.P_l.shape[1] > 1 else 0
     for i in range(crowd.states.shape[0]):
-        crowd.states[i] = draw_categorical(scene.P_l[s_g, f_p, crowd.states[i], crowd.actions[i]], stream)
+        crowd.states[i] = _draw(scene.P_l[s_g, f_p, crowd.states[i], crowd.actions[i]], stream)
     _look(scene.r_l.shape[2], sight, s_g_next, crowd)
     return s_g_next, f, reward
 
@@ -260,4 +266,6 @@ def record_flow(scene, sight, played, seed, run, burn_in, n, n_f, out_links, out
             c = before[i] // n_values // n_sl * n_values + before[i] % n_values
             _fill_fields_of_actions(sight, crowd, i, f, fields)
             for a in range(n_al):
-                out_links[step - burn_in, i, a] = ((c * n_al + a) * n_f + fields[a]) * n_values + crowd.seen[i] % n_values
+                out_links[step - burn_in, i, a] = ((c * n_al + a) * n_f + fields[a]) * n_values + crowd.seen[
+                    i
+                ] % n_values
