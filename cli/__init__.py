@@ -15,6 +15,7 @@ from .evaluate import evaluate
 from .exploitability import exploitability
 from .export import export
 from .games import games
+from .gap import gap
 from .inspect import inspect
 from .learn import learn
 from .nash import nash
@@ -44,5 +45,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for command in (games, solve, nash, learn, evaluate, exploitability, refine, deploy, study, inspect, report, export):
+for command in (
+    games, solve, nash, learn, evaluate, exploitability, gap, refine, deploy, study, inspect, report, export,
+):  # fmt: skip
     main.add_command(command)

@@ -109,6 +109,7 @@ def use_every_kernel():
     learn_in_every_way(game)
     learn_with_own_rewards(game)
     weigh_in_every_way()
+    deviate_from_learned_laws()
 
 
 def learn_with_own_rewards(game):
@@ -161,6 +162,18 @@ def learn_in_every_way(game):
     patient = dataclasses.replace(spins, gamma=0.5)
     kofn.learn(patient, kofn.LearningSettings(order="sequential", **own))
     kofn.simulate_heat_bath(3, [1.0], sweeps=4, runs=2, seed=0)
+
+
+def deviate_from_learned_laws():
+    """Best responses against populations that play what they learned, of infinitely many agents and of five."""
+    import kofn
+    from kofn.engine.equilibrium.flow_gaps import learned_gaps
+
+    for name, options in (("gaussian-squeeze", {"sees": "actions", "bins": 3}), ("epidemic", {"temperature": 0.5})):
+        game = kofn.load_game(name, agents=5)
+        learned = kofn.learn(game, kofn.LearningSettings(n=5, steps=3, runs=2, **options))
+        for flow in ("mean-field", "agents"):
+            learned_gaps(learned, flow=flow, steps=4, check_runs=2)
 
 
 if __name__ == "__main__":

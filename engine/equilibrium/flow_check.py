@@ -1,0 +1,152 @@
+"""Whether a best response gains among n agents: one agent plays it, the others play on, in two arms with common random numbers.
+
+Any response's gain among n agents is a lower bound of the most that an agent can gain there, so this checks a computed gain from
+below, without the assumptions of the flow. Agent 0 keeps to the law in one arm and follows the response in the other; every draw of
+every agent is the same in both arms as long as their situations are. The gain is paired over runs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from ...kernels.equilibrium.deviation import play_two_arms
+from ...kernels.streams import checked_seed
+from ..evaluation.population_laws import in_threads
+from ..game import positive_integer
+from ..learning.result import half_width
+from ..learning.views import scene_of
+from .flow_law import PlayedLaw
+
+DEFAULT_RUNS = 400
+LEVEL, POWER = 0.95, 0.8
+# Rewards after the horizon weigh no more than this share of all.
+TRUNCATED_SHARE = 1e-4
+MOST_STEPS = 100_000
+PARTS_PER_THREAD = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FiniteCheck:
+    """Discounted returns of one agent among n, with and without its response.
+
+    Parameters
+    ----------
+    n, steps, burn_in, seed : int
+    returns : float64[runs, 2]    of the law, of the response; r_g + the agent's own r_l
+    start : int64[runs]           observation of the agent at the first step that counts
+    truncation : float            what later steps could add to a gain, at most
+    """
+
+    n: int
+    steps: int
+    burn_in: int
+    seed: int
+    returns: np.ndarray
+    start: np.ndarray
+    truncation: float
+
+    @property
+    def runs(self) -> int:
+        return len(self.returns)
+
+    @property
+    def value(self) -> float:
+        """Mean return of the law."""
+        return float(self.returns[:, 0].mean())
+
+    @property
+    def differences(self) -> np.ndarray:
+        """Response minus law, float64[runs]."""
+        return self.returns[:, 1] - self.returns[:, 0]
+
+    @property
+    def gain(self) -> float:
+        """Mean paired difference."""
+        return float(self.differences.mean())
+
+    @property
+    def gain_half_width(self) -> float:
+        """Half width of its 95 % interval (Student's t); NaN for one run."""
+        return half_width(self.differences, LEVEL)
+
+    @property
+    def noise_floor(self) -> float:
+        """Half width that two arms of the law alone would have with independent random numbers."""
+        return math.sqrt(2.0) * half_width(self.returns[:, 0], LEVEL)
+
+    @property
+    def detectable(self) -> float:
+        """Smallest gain that so many paired runs would tell from 0 with a probability of 80 %, at a level of 5 %, two-sided."""
+        from scipy.stats import norm
+
+        if self.runs < 2:
+            return math.nan
+        error = self.differences.std(ddof=1) / math.sqrt(self.runs)
+        return float((norm.ppf(0.5 + LEVEL / 2) + norm.ppf(POWER)) * error)
+
+
+def check_response(
+    played: PlayedLaw,
+    response: np.ndarray,
+    n: int | None = None,
+    *,
+    runs: int = DEFAULT_RUNS,
+    steps: int | None = None,
+    burn_in: int = 200,
+    seed: int = 0,
+) -> FiniteCheck:
+    """Let one of n agents follow a response, and keep to the law, with the same random numbers.
+
+    Parameters
+    ----------
+    played : PlayedLaw
+    response : int32[n_o]      actions by observation, or KEEPS_LAW
+    n : int, optional          agents; by default as many as learned
+    runs : int                 at least 2
+    steps : int, optional      that count; by default until later rewards weigh 1e-4 of all
+    burn_in : int              steps of the law before, from the game's initial laws
+    seed : int
+
+    Returns
+    -------
+    FiniteCheck
+
+    Raises
+    ------
+    ValueError
+    """
+    game = played.game
+    n = positive_integer("n", played.n if n is None else n)
+    runs = positive_integer("runs", runs)
+    table = np.array(response, dtype=np.int32)
+    if table.shape != (len(played.table),) or table.min() < -1 or table.max() >= game.n_al:
+        raise ValueError(
+            f"response: found shape {table.shape}, expected ({len(played.table)},) of actions 0 to {game.n_al - 1}, or -1"
+        )
+    if steps is None:
+        steps = 1 if game.gamma == 0.0 else min(MOST_STEPS, math.ceil(math.log(TRUNCATED_SHARE) / math.log(game.gamma)))
+    steps = positive_integer("steps", steps)
+    scene = scene_of(game)
+    scene = scene._replace(rho_l=scene.rho_l / scene.rho_l.sum())
+    sight, law, key = played.sight(), played.played(), checked_seed(seed)
+    numbers = np.arange(runs, dtype=np.int64)
+    start, returns = np.zeros(runs, dtype=np.int64), np.zeros((runs, 2))
+    n_parts = min(runs, PARTS_PER_THREAD * numba.get_num_threads())
+    ends = np.linspace(0, runs, n_parts + 1).astype(np.int64)
+
+    def play(part: int) -> None:
+        rows = slice(ends[part], ends[part + 1])
+        play_two_arms(
+            scene, sight, law, table, key, numbers[rows], burn_in, steps, game.gamma, n, start[rows], returns[rows]
+        )
+
+    in_threads(play, n_parts)
+    span = np.ptp(game.r_l) + np.ptp(game.r_g)
+    truncation = float(span) * game.gamma**steps / (1.0 - game.gamma)
+    return FiniteCheck(
+        n=n, steps=steps, burn_in=burn_in, seed=int(key), returns=returns, start=start, truncation=truncation
+    )

@@ -1,0 +1,145 @@
+"""How far the policies of all runs of a learner are from an equilibrium, and whether they are in the same one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..learning.result import Learned, half_width
+from ..solve import Interrupted
+from ..versions import library_versions
+from .clusters import Clusters, Habits, action_scale, cluster_runs, habits
+from .flow import DEFAULT_STEPS, Flow, agents_flow, mean_field_flow
+from .flow_check import DEFAULT_RUNS, FiniteCheck, check_response
+from .flow_law import PlayedLaw, learned_law
+from .flow_response import FlowGap, flow_gap
+
+FLOWS = ("mean-field", "agents")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LearnedGaps:
+    """Gaps of some runs of a learner.
+
+    Parameters
+    ----------
+    learned : Learned
+    n : int                         agents of the checks, and of the flow if it is of agents
+    flow : "mean-field" or "agents"
+    runs : tuple of int             runs of the learner
+    gaps : list of FlowGap          one a run
+    checks : list of FiniteCheck    one a run, or none
+    clusters : Clusters or None     None for a single run
+    seed : int
+    wall_time_s : float
+    versions : dict
+    """
+
+    learned: Learned
+    n: int
+    flow: str
+    runs: tuple[int, ...]
+    gaps: list[FlowGap]
+    checks: list[FiniteCheck]
+    clusters: Clusters | None
+    seed: int
+    wall_time_s: float
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def column(self, name: str) -> np.ndarray:
+        """A number of every gap, float64[runs]; NaN where it is None."""
+        found = [getattr(gap, name) for gap in self.gaps]
+        return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
+
+    def mean(self, name: str) -> tuple[float, float]:
+        """Mean over the runs and half width of its 95 % interval (Student's t)."""
+        values = self.column(name)
+        return float(values.mean()), half_width(values)
+
+
+def learned_gaps(
+    learned: Learned,
+    *,
+    runs: tuple[int, ...] | None = None,
+    n: int | None = None,
+    flow: str = "mean-field",
+    steps: int = DEFAULT_STEPS,
+    check_runs: int = DEFAULT_RUNS,
+    measure: str | None = None,
+    seed: int = 0,
+    memory_bytes: int | None = None,
+    progress: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> LearnedGaps:
+    """What best responses gain against the policies that a learner ended with, and clusters of these policies.
+
+    Parameters
+    ----------
+    learned : Learned
+    runs : tuple of int, optional    by default all
+    n : int, optional                agents; by default as many as learned
+    flow : "mean-field" or "agents"  of infinitely many agents, or of n
+    steps : int                      recorded of the flow
+    check_runs : int                 simulated runs of n agents in which one plays its best response; 0 for none
+    measure : str, optional          distance to group runs by, see `clusters.MEASURES`
+    seed : int
+    memory_bytes : int, optional
+    progress : function of what is done now
+    should_stop : function without arguments
+
+    Returns
+    -------
+    LearnedGaps
+
+    Raises
+    ------
+    ValueError, TooLargeError, ConvergenceError, Interrupted
+    """
+    began = time.perf_counter()
+    if flow not in FLOWS:
+        raise ValueError(f"flow: found {flow!r}, expected one of {', '.join(FLOWS)}")
+    runs = tuple(range(learned.settings.runs)) if runs is None else runs
+    n = learned.settings.n if n is None else n
+
+    def flow_of(played: PlayedLaw) -> Flow:
+        if flow == "agents":
+            return agents_flow(played, n, steps=steps, seed=seed)
+        return mean_field_flow(played, steps=steps, seed=seed)
+
+    gaps: list[FlowGap] = []
+    checks: list[FiniteCheck] = []
+    now: list[Habits] = []
+    before: list[Habits] = []
+    for run in runs:
+        if should_stop is not None and should_stop():
+            raise Interrupted(f"stopped after {len(gaps)} of {len(runs)} runs")
+        if progress is not None:
+            progress(f"run {run}")
+        played = learned_law(learned, run)
+        gap = flow_gap(played, flow_of(played), memory_bytes=memory_bytes)
+        gaps.append(gap)
+        if check_runs:
+            checks.append(check_response(played, gap.response, n, runs=check_runs, seed=seed))
+        now.append(habits(played, gap.flow))
+        last = _snapshot_before_the_last(learned)
+        if last is not None and len(runs) > 1:
+            played = learned_law(learned, run, snapshot=last)
+            before.append(habits(played, flow_of(played)))
+    clusters = None
+    if len(runs) > 1:
+        scale = action_scale(learned.game)
+        clusters = cluster_runs(now, scale=scale, measure=measure, snapshots=before or None, seed=seed)
+    return LearnedGaps(
+        learned=learned, n=n, flow=flow, runs=runs, gaps=gaps, checks=checks, clusters=clusters, seed=seed,
+        wall_time_s=time.perf_counter() - began, versions=library_versions(),
+    )  # fmt: skip
+
+
+def _snapshot_before_the_last(learned: Learned) -> int | None:
+    """Number of the last table kept before the end, if any was."""
+    steps = learned.settings.snapshot_steps
+    earlier = np.flatnonzero(steps < learned.step)
+    return int(earlier[-1]) if learned.snapshots and earlier.size else None
