@@ -18,9 +18,8 @@ from ...kernels.lattice import lattice_size
 from ..action_classes import count_items, item_starts, list_counts, list_items
 from ..game import Game
 from .global_tables import RoundingTerms
-from .item_laws import ItemLaws, ItemPlan, ItemTree, check_items, plan_items
+from .item_laws import EPSILON, ItemLaws, ItemPlan, ItemTree, check_items, plan_items
 
-EPSILON = float(np.finfo(np.float64).eps)
 METHOD = "recursion"
 
 

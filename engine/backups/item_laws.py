@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from ...kernels.lattice import fill_successors, lattice_size, lattice_sizes
 from .selection import TooLargeError, readable_bytes, readable_number
 
+EPSILON = float(np.finfo(np.float64).eps)
 # Stored probabilities of the steps from which a sweep would take minutes.
 MAX_STEPS = 10**10
 BYTES_OF_ENTRY = 12
@@ -36,7 +37,9 @@ class ItemPlan:
     n_entries: int
 
 
-def plan_items(n_sg: int, n_states: int, n_categories: int, n_laws: int, k: int, width: int, n_items: int) -> ItemPlan:
+def plan_items(
+    n_sg: int, n_states: int, n_categories: int, n_laws: int, k: int, width: int, n_items: int, *, columns: int | None = None
+) -> ItemPlan:
     """Sizes of the laws of `n_items` joint actions of k agents; nothing is allocated.
 
     Parameters
@@ -44,6 +47,7 @@ def plan_items(n_sg: int, n_states: int, n_categories: int, n_laws: int, k: int,
     n_categories : int    what one agent may be and do
     n_laws : int          values of the field that laws depend on and that occur; 1 if none do
     width : int           most next states that one agent may reach from one category
+    columns : int         functions whose expectation is taken at a time, by default n_sg
     """
     entries, rows_most = 0, 0
     for j in range(1, k + 1):
@@ -53,7 +57,7 @@ def plan_items(n_sg: int, n_states: int, n_categories: int, n_laws: int, k: int,
         entries += rows * (width + 1)
     listing = n_items * (40 * n_categories + 32 * k)
     making = rows_most * n_states * 17
-    vectors = 8 * n_sg * (2 * rows_most + 6 * n_items)
+    vectors = 8 * (n_sg if columns is None else columns) * (2 * rows_most + 6 * n_items)
     needed = BYTES_OF_ENTRY * n_sg * entries + listing + making + vectors
     return ItemPlan(n_items=n_items, bytes_needed=needed, n_entries=entries)
 
@@ -77,7 +81,7 @@ class ItemTree:
 
     Parameters
     ----------
-    categories : int64[n_items, C]    agents of each category, k in all
+    categories : int64[n_items, C]    agents of each category, k in all, which may be 0
     laws : int64[n_items]             which of the tables of laws each item's agents move by
     n_states : int                    local states that an agent may move to
 
@@ -120,7 +124,8 @@ class ItemLaws:
     """
 
     def __init__(self, tree: ItemTree, rows: np.ndarray):
-        self.steps = []
+        self.n_items = tree.n_items
+        self.steps: list[csr_array] = []
         n_above = lattice_size(tree.k, tree.n_states)
         n_columns = n_above
         for (parent, category, law), successors in zip(tree.levels, tree.successors, strict=True):
@@ -135,12 +140,17 @@ class ItemLaws:
 
     def expect(self, functions: np.ndarray) -> np.ndarray:
         """E[f(c') | item], float64[n_items, n_functions], of functions float64[n_c, n_functions]."""
+        if not self.steps:
+            # Nobody moves.
+            return np.repeat(functions, self.n_items, axis=0)
         for step in self.steps:
             functions = step @ functions
         return functions
 
     def spread(self, masses: np.ndarray) -> np.ndarray:
         """Σ_item m(item) Pr[c' | item], float64[n_c, n_functions], of masses float64[n_items, n_functions]."""
+        if not self.steps:
+            return masses.sum(axis=0, keepdims=True)
         for step in reversed(self.steps):
             masses = step.T @ masses
         return masses

@@ -218,8 +218,6 @@ class ExploringChain:
         after = counts[:, None, :] + np.eye(game.n_sl, dtype=np.int64)
         indicator = (self.seen.value_of(after)[:, :, None] == np.arange(n_v)).astype(np.float64)
         indicator = indicator.reshape(len(counts), -1)
-        if self.n == 1:
-            return indicator, np.zeros(len(item), dtype=np.int64)
         others = self._items[item].reshape(len(item), -1)
         others[np.arange(len(item)), x * game.n_al + a] -= 1
         keys = np.column_stack([self._of_field(self._P_l, f), others])
