@@ -70,6 +70,8 @@ _PUBLIC = {
     "run_learning_study": "study.learning",
     "LearningStudy": "study.learning_results",
     "read_learning_study": "study.learning_files",
+    "InventorySpec": "inventory.spec",
+    "inventory_game": "inventory.tables",
     "write_report": "report.page",
     "export_file": "export",
 }
@@ -92,6 +94,8 @@ if TYPE_CHECKING:
     from .engine.export import export_file
     from .engine.game import Game, Labels
     from .engine.game_files import list_games, load_game
+    from .engine.inventory.spec import InventorySpec
+    from .engine.inventory.tables import inventory_game
     from .engine.learning.files import read_learned, write_learned
     from .engine.learning.fixed_point import mean_field_fixed_point
     from .engine.learning.ising import simulate_heat_bath

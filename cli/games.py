@@ -17,13 +17,12 @@ def games(name):
         kofn games
         kofn games robots
     """
-    from ..engine.game_files import list_games, load_game
+    from ..engine.game_files import describe_built_in, list_games, load_game
     from ..engine.inspection import describe_game
 
     if name is not None:
         say(describe_game(load_game(name)))
         return
     for built_in in list_games():
-        game = load_game(built_in)
-        summary = game.description.strip().split("\n")[0]
-        say(f"{built_in:12s} {summary}")
+        summary = describe_built_in(built_in).strip().split("\n")[0]
+        say(f"{built_in:16s} {summary}")

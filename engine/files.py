@@ -245,7 +245,14 @@ def read_text(item: h5py.Group | h5py.Dataset, name: str, default: str | None = 
 
 
 def create_array(
-    group: h5py.Group, name: str, data: Any, *, axes: tuple[str, ...] = (), long_name: str = "", units: str = "1"
+    group: h5py.Group,
+    name: str,
+    data: Any,
+    *,
+    axes: tuple[str, ...] = (),
+    long_name: str = "",
+    units: str = "1",
+    compressed: bool = False,
 ) -> h5py.Dataset:
     """Write an array with named axes and a checksum on each chunk.
 
@@ -254,6 +261,7 @@ def create_array(
     data : numbers, or texts: these become UTF-8 of fixed length, marked so that xarray reads them as str
     axes : names of the axes, see `name_axes`
     long_name, units : attributes; units "1" means a pure number
+    compressed : by gzip, its lightest level, with shuffled bytes; readers need not know
     """
     array = np.asarray(data)
     text = array.dtype.kind in "SU"
@@ -261,7 +269,8 @@ def create_array(
         array = np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
         array = array.astype(h5py.string_dtype(length=max(1, array.itemsize)))
     if array.ndim and array.size:
-        dataset = group.create_dataset(name, data=array, chunks=_chunks(array), fletcher32=True)
+        options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compressed else {}
+        dataset = group.create_dataset(name, data=array, chunks=_chunks(array), fletcher32=True, **options)
     else:
         dataset = group.create_dataset(name, data=array)
     if text:

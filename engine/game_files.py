@@ -24,6 +24,8 @@ from .coupling_files import read_coupling
 from .files import FORMAT_VERSION, is_current_version, reason_of
 from .game import FUNCTION_TABLES, GLOBAL_ARGUMENTS, LOCAL_ARGUMENTS, Game, Labels, positive_integer, tabulate_functions
 from .game_tables import read_game_tables, write_game_tables
+from .inventory.spec import SIZES
+from .inventory.tables import describe, inventory_game
 from .program import Program
 from .program.values import MAX_SOURCE_LENGTH
 from .sections import check_keys, require_key, section_of, suggestion
@@ -43,6 +45,9 @@ MAX_FILE_BYTES = 64_000_000
 MAX_NAME, MAX_DESCRIPTION = 1000, 10_000
 """Characters of the name of a game or of a label, and of a description."""
 
+GENERATED = {"inventory": "medium", "inventory-large": "large"}
+"""Built-in games whose tables are computed, and the sizes that their parameters are those of."""
+
 _SOURCES = ("functions", "tables")
 
 _AUTHORS_FUNCTIONS = {
@@ -56,7 +61,12 @@ _AUTHORS_FUNCTIONS = {
 def list_games() -> list[str]:
     """Names of the built-in games, sorted."""
     files = importlib.resources.files("kofn.data").iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return sorted([*(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")), *GENERATED])
+
+
+def describe_built_in(name: str) -> str:
+    """The description of a built-in game, without tabulating it where that takes long."""
+    return describe(SIZES[GENERATED[name]]) if name in GENERATED else load_game(name).description
 
 
 def load_game(
@@ -72,7 +82,7 @@ def load_game(
     agents : int, optional
         In place of the number of agents that a TOML file states, on which a field of totals depends.
     constants : mapping, optional
-        In place of values in the section `[constants]` of a TOML file.
+        In place of values in the section `[constants]` of a TOML file, or of parameters of a generated game (`InventorySpec`).
 
     Returns
     -------
@@ -83,6 +93,9 @@ def load_game(
     ValueError
         One line: the file, the key in it, what was found and what was expected.
     """
+    if isinstance(name_or_path, str) and name_or_path in GENERATED:
+        changes = dict(constants or {}) | ({} if agents is None else {"agents": agents})
+        return inventory_game(GENERATED[name_or_path], **changes)
     if isinstance(name_or_path, str) and name_or_path in list_games():
         resource = importlib.resources.files("kofn.data") / f"{name_or_path}.toml"
         return _from_toml(resource.read_bytes(), name_or_path, agents, constants)
@@ -202,9 +215,9 @@ def _from_toml(content: bytes, stem: str, agents: int | None = None, given: Mapp
             raise ValueError(f"[functions] {function}: missing, expected it or [tables] {table}")
         if function in functions and table in tables:
             raise ValueError(f"[functions] {function}: found it and [tables] {table}, expected one of the two")
-    constants = _constants(document, given or {})
     agents = document.get("agents") if agents is None else agents
     n_agents = None if agents is None else positive_integer("agents", agents)
+    constants = _constants(document, given or {}, n_agents)
     field, neighbourhood = read_coupling(document, labels, n_agents)
     texts = {f: (f"[functions] {f}", text) for f, text in functions.items()}
     rho_g, _ = _initial("[global] initial", initial["global"], labels.global_states, dirichlet_allowed=False)
@@ -225,8 +238,8 @@ def _from_toml(content: bytes, stem: str, agents: int | None = None, given: Mapp
     )
 
 
-def _constants(document: Mapping, given: Mapping[str, Any]) -> dict:
-    """The section of constants, with the values given in place of the file's."""
+def _constants(document: Mapping, given: Mapping[str, Any], n_agents: int | None) -> dict:
+    """The section of constants, with the values given in place of the file's, and the number of agents as `agents`."""
     constants = section_of(document, "constants") if "constants" in document else {}
     for constant in constants:
         if constant == "field" and "field" in document:
@@ -237,7 +250,11 @@ def _constants(document: Mapping, given: Mapping[str, Any]) -> dict:
         if name not in constants:
             expected = f"one of {', '.join(constants)}" if constants else "none, the game has no constants"
             raise ValueError(f"constants: found {name}, expected {expected}{suggestion(name, constants)}")
-    return constants | dict(given)
+    found = constants | dict(given)
+    # Functions of a field of totals need to know of how many agents.
+    if n_agents is not None:
+        found.setdefault("agents", n_agents)
+    return found
 
 
 def _from_json(content: bytes, stem: str) -> Game:

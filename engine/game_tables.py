@@ -23,6 +23,9 @@ _TABLES = (
     ("rho_l", ("local_state",), "law of the initial local states", "1"),
 )
 # A header message of HDF5 holds 64 KiB.
+COMPRESS_FROM_BYTES = 1_000_000
+"""Larger tables are mostly zeros, and compressed: 143 MB of transitions of the game `inventory` become 8 MB."""
+
 _CONCENTRATION = "Dirichlet concentration of the law of the initial local states"
 
 
@@ -67,7 +70,16 @@ def write_game_tables(group: h5py.Group, game: Game) -> None:
             dimensions = (dimensions[0], "field", *dimensions[1:])
         if field == "rho_l" and game.dirichlet:
             long_name = _CONCENTRATION
-        create_array(group, field, getattr(game, field), axes=dimensions, long_name=long_name, units=units)
+        table = getattr(game, field)
+        create_array(
+            group,
+            field,
+            table,
+            axes=dimensions,
+            long_name=long_name,
+            units=units,
+            compressed=table.nbytes > COMPRESS_FROM_BYTES,
+        )
     if game.field is not None:
         write_coupling(group, game.field, game.neighbourhood)
     group.attrs["gamma"] = game.gamma
