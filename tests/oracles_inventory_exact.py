@@ -48,7 +48,7 @@ def q_of_joint_action(game, V, s_g, a_g, actions):
 
 def optimal_backup(game, V):
     """One update of V where all agents are chosen for, each knowing all."""
-    n_sg, n_ag, n_sl, n_al = game.sizes
+    n_sg, n_ag, _, n_al = game.sizes
     n = V.ndim - 1
     updated = np.full(V.shape, -np.inf)
     for s_g, a_g, actions in itertools.product(range(n_sg), range(n_ag), itertools.product(range(n_al), repeat=n)):
@@ -58,7 +58,7 @@ def optimal_backup(game, V):
 
 def policy_backup(game, V, global_law, local_law):
     """One update of V where a_g is drawn from global_law[s_g] and each agent's action from local_law[s_g, own state]."""
-    n_sg, n_ag, n_sl, n_al = game.sizes
+    n_sg, n_ag, _, n_al = game.sizes
     n = V.ndim - 1
     updated = np.zeros(V.shape)
     for s_g, a_g, actions in itertools.product(range(n_sg), range(n_ag), itertools.product(range(n_al), repeat=n)):

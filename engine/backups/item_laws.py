@@ -38,7 +38,15 @@ class ItemPlan:
 
 
 def plan_items(
-    n_sg: int, n_states: int, n_categories: int, n_laws: int, k: int, width: int, n_items: int, *, columns: int | None = None
+    n_sg: int,
+    n_states: int,
+    n_categories: int,
+    n_laws: int,
+    k: int,
+    width: int,
+    n_items: int,
+    *,
+    columns: int | None = None,
 ) -> ItemPlan:
     """Sizes of the laws of `n_items` joint actions of k agents; nothing is allocated.
 

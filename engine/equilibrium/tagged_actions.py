@@ -1,7 +1,7 @@
 """The chain of one tagged local agent in a game with a field of actions: its own action moves the field value.
 
-A state is (s_g, s, N_o) as in `tagged_chain`. Given it the others draw their joint action z_o independently of what the tagged agent
-does, and z_o with the tagged agent's action tells the field value, and so the tables by which everything moves.
+A state is (s_g, s, N_o) as in `tagged_chain`. Given it the others draw their joint action z_o independently of what the tagged
+agent does, and z_o with the tagged agent's action tells the field value, and so the tables by which everything moves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The Markov chain of (s_g, N) when n agents play a policy in a game with a field of actions: exact, for few agents.
 
-Given s_g and N the agents draw their actions independently, so that the law of the joint action z is known; z tells the field value,
-and so the tables by which everything moves:
+Given s_g and N the agents draw their actions independently, so that the law of the joint action z is known; z tells the field
+value, and so the tables by which everything moves:
 
     E[V(s_g', N') | s_g, N] = Σ_z Pr[z | s_g, N] Σ_{a_g} π̄_g(a_g | s_g, N) Σ_{s_g'} P_g[s_g, f(z), a_g, s_g'] E[V(s_g', N') | z]
 """
@@ -145,7 +145,9 @@ class ActionFieldChain(LumpedChain):
     def relative_error(self) -> float:
         """Bound on the rounding error of `step_value`, relative to the largest |V|."""
         most = int(np.diff(self._start).max())
-        return self._tables.relative_error() + weights_error(self.n, self.game.n_sl * self.game.n_al, most + self.game.n_ag)
+        return self._tables.relative_error() + weights_error(
+            self.n, self.game.n_sl * self.game.n_al, most + self.game.n_ag
+        )
 
 
 def local_action_laws(game: Game, policy: SubsamplePolicy, populations: np.ndarray) -> np.ndarray:

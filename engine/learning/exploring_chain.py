@@ -1,8 +1,8 @@
 """The chain of n exploring agents, by joint actions of types, and what it means to one of them in the long run.
 
-An agent's type is its state and, where agents see actions, its last action. Given (s_g, how many agents are of each type) agents act
-independently, so that the law of the joint action z of types is known; z tells the field value and the others' actions. The agent
-that is looked at is any of the n, so that it is of type x and takes action a with probability z[x, a] / n.
+An agent's type is its state and, where agents see actions, its last action. Given (s_g, how many agents are of each type) agents
+act independently, so that the law of the joint action z of types is known; z tells the field value and the others' actions. The
+agent that is looked at is any of the n, so that it is of type x and takes action a with probability z[x, a] / n.
 """
 
 from __future__ import annotations
