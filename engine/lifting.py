@@ -19,6 +19,10 @@ LONE_AGENT = "a local agent's best response follows from s_g and its own state o
 COUNTS_TELL = (
     "only where the counts of the states tell the field value does a game of counts stand for the game of agents"
 )
+LISTED_BY_COUNTS = (
+    "the sampled and the rounded expectation list next counts by tables that the counts of the states tell; "
+    "expectation 'exact' serves a field of actions"
+)
 
 
 def depends_on_field(game: Game) -> bool:
@@ -37,6 +41,18 @@ def field_of_states(game: Game, what: str) -> Field | None:
         return None
     refuse_unless_states(game, what)
     return game.field
+
+
+def field_of_actions(game: Any) -> Field | None:
+    """The field of all agents' actions that the tables depend on, or None: there the joint action tells the field value.
+
+    Parameters
+    ----------
+    game : Game, or a part or a lift of one, which have no field of their own
+    """
+    if getattr(game, "field", None) is None or game.field.of != "actions" or game.neighbourhood is not None:
+        return None
+    return game.field if depends_on_field(game) else None
 
 
 def refuse_field(game: Game, what: str) -> None:

@@ -23,7 +23,7 @@ from .backups.selection import (
 )
 from .checkpoints import digest_of
 from .game import Game, positive_integer
-from .lifting import COUNTS_TELL, field_of_states
+from .lifting import COUNTS_TELL, LISTED_BY_COUNTS, field_of_actions, field_of_states
 from .policy import checked_local_policy
 from .sweeps.spread import DaskWorkers, Problem, SpreadBackup, Workers, as_workers
 
@@ -116,7 +116,11 @@ def make_surrogate(
         actions = "fixed"
         local_policy = checked_local_policy(local_policy, game)
     _check_options(actions, expectation, tol, method, local_policy)
-    field = field_of_states(game, COUNTS_TELL)
+    field = field_of_actions(game)
+    if field is not None and expectation != "exact":
+        field_of_states(game, LISTED_BY_COUNTS)
+    if field is None:
+        field = field_of_states(game, COUNTS_TELL)
     if field is not None and executor is not None:
         raise ValueError(
             "executor: found one for a game with a field, expected none; sweeps of a coupled game are not cut into parts"

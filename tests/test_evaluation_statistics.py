@@ -51,7 +51,7 @@ def p_value_of_coverage(returns, value):
 
 
 def test_every_game_is_here():
-    # A field of actions, and agents on a graph, have no exact chain.
+    # Agents on a graph have no exact chain, and with a field of actions only few agents have one.
     assert {*SIZES, "gaussian-squeeze", "ising"} == set(kofn.list_games())
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from ...kernels.lattice import MAX_RANK, lattice_size
 from ..action_classes import count_items, item_starts, list_counts, list_items, next_state_laws, shared_items_of_maps
 from ..game import Game
-from ..lifting import LiftedGame, lift
+from ..lifting import LiftedGame, field_of_actions, lift
 from .coupled import Coupled, CoupledListed
 from .global_tables import RoundingTerms
 from .listed import Listed
@@ -103,7 +103,7 @@ def check_lattice(game: Game, k: int, actions: str, memory_bytes: int) -> None:
             f"{readable_bytes(needed)}, expected at most {readable_bytes(memory_bytes)}; lower k or raise the memory limit"
         )
     n_choices = {"fixed": 1, "histogram": lattice_size(k, game.n_al), "shared": game.n_al**game.n_sl}
-    if actions == "joint":
+    if actions == "joint" or field_of_actions(game) is not None:
         work = game.n_sg * count_items(k, game.n_sl, game.n_al, actions)
     else:
         work = game.n_sg * n_choices[actions] * n_c * (k // game.n_sl + 1)
@@ -240,6 +240,8 @@ def choose_exact(
     ValueError
         The named method does not serve the class, or its rounding error would exceed `error`.
     """
+    if field_of_actions(game) is not None:
+        return _choose_for_actions(cast(Game, game), k, actions, method, memory_bytes)
     lifted = lift(game, k)
     if lifted is not None:
         game, local_policy = lifted, lifted.by_row(local_policy)
@@ -298,6 +300,16 @@ def choose_exact(
     return ExactChoice(method=chosen, work=work, factors=factors, plan=plan)
 
 
+def _choose_for_actions(game: Game, k: int, actions: str, method: str | None, memory_bytes: int) -> ExactChoice:
+    """The one method for a game with a field of actions; errors as of `choose_exact`."""
+    from .action_fields import METHOD, plan_backup
+
+    if method not in (None, METHOD):
+        raise ValueError(f"method: found {method!r}, expected {METHOD!r} for a game with a field of actions")
+    plan = plan_backup(game, k, actions, memory_bytes)
+    return ExactChoice(method=METHOD, work=float(plan.n_entries), factors=None, plan=None)
+
+
 def make_exact(
     game: Game | GameSlice | LiftedGame, k: int, actions: str, local_policy, *, method: str | None, error: float,
     memory_bytes: int,
@@ -305,8 +317,14 @@ def make_exact(
     """Exact backup by the method of `choose_exact`, which see.
 
     With a field of F values that occur, meeting in the middle takes about the time that it takes without one; the symmetric power
-    and the recursion, which serve all count vectors together, take F times as long. The memory of tables is F-fold.
+    and the recursion, which serve all count vectors together, take F times as long. The memory of tables is F-fold. With a field
+    of actions it is the recursion, over the joint actions of each field value.
     """
+    if field_of_actions(game) is not None:
+        from .action_fields import ActionFieldBackup
+
+        _choose_for_actions(cast(Game, game), k, actions, method, memory_bytes)
+        return ActionFieldBackup(cast(Game, game), k, actions, local_policy)
     lifted = lift(game, k)
     if lifted is not None:
         inner = make_exact(

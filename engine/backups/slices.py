@@ -8,7 +8,7 @@ from ...kernels.expectation.meet_in_the_middle import grow_group_laws
 from ...kernels.lattice import fill_successors, fill_sums, lattice_size, lattice_sizes
 from ..action_classes import list_counts, next_state_laws
 from ..game import Game
-from ..lifting import COUNTS_TELL, field_of_states
+from ..lifting import COUNTS_TELL, field_of_actions, field_of_states
 from .row_options import make_row_options
 
 
@@ -76,6 +76,10 @@ def exact_q(
     items: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Q(s_g, c; a_g, item) for a value float64[n_sg, n_c], float64[n_ag, n_items]."""
+    if field_of_actions(game) is not None:
+        from .action_fields import action_field_q
+
+        return action_field_q(game, k, actions, local_policy, value, s_g, counts)
     field = field_of_states(game, COUNTS_TELL)
     f = 0 if field is None else int(field.value_of(counts))
     P_g, P_l, r_g, r_l = (

@@ -36,7 +36,7 @@ from ..evaluation.plan import (
 from ..evaluation.population_laws import PopulationLaws, in_threads
 from ..game import Game
 from ..initial_law import initial_count_law
-from ..lifting import field_of_states
+from ..lifting import field_of_actions, field_of_states
 from ..policy import SubsamplePolicy
 
 SELFISH, TEAM = "selfish", "team"
@@ -65,6 +65,10 @@ def plan_tagged(
     -------
     EvaluationPlan    `n_populations` are those of the others
     """
+    if field_of_actions(game) is not None:
+        from .tagged_actions import plan_tagged_actions
+
+        return plan_tagged_actions(game, k_global, k_local, n, memory_bytes)
     n_sg, n_ag, n_sl, n_al = game.n_sg, game.n_ag, game.n_sl, game.n_al
     n_others, n_all = lattice_size(n - 1, n_sl), lattice_size(n, n_sl)
     states = n_sg * n_sl * n_others
@@ -176,7 +180,7 @@ class TaggedChain:
         by_action = game.n_ag <= game.n_sg and P_g.shape[1] == 1
         self._steps = GlobalTables(P_g[:, 0], np.zeros((game.n_sg, game.n_ag)), 1.0) if by_action else None
         space = execution.make_sample_space(policy.k_global, game.n_sl)
-        laws = _tabulate(
+        laws = tabulate(
             execution.tabulate_global_laws, policy.global_action, list_counts(self.n, game.n_sl), space, (game.n_ag,)
         )
         weights = np.empty((game.n_sg, game.n_sl, game.n_ag if by_action else game.n_sg, self.n_c))
@@ -342,7 +346,7 @@ def _arrange_rows(game: Game, policy: SubsamplePolicy) -> np.ndarray:
     return np.concatenate([outcomes, laws], axis=3)
 
 
-def _tabulate(
+def tabulate(
     kernel: Callable[..., None], table: np.ndarray, populations: np.ndarray, space, shape: tuple[int, ...]
 ) -> np.ndarray:
     """A table over populations, float64[n_sg, n_N, …], of one of the kernels that take a policy to n agents."""

@@ -21,6 +21,7 @@ from ..action_classes import list_counts
 from ..backups.selection import default_memory_bytes
 from ..game import Game, positive_integer
 from ..initial_law import initial_count_law, initial_mean
+from ..lifting import field_of_actions
 from ..policy import SubsamplePolicy
 from ..solve import ConvergenceError, Interrupted
 from ..versions import library_versions
@@ -219,6 +220,10 @@ def build_chain(game: Game, policy: SubsamplePolicy, n: int, *, tol: float | Non
 
     Without a `tol` the symmetric power serves as long as its rounding is below MAX_STEP_ERROR.
     """
+    if field_of_actions(game) is not None:
+        from .action_chain import ActionFieldChain
+
+        return ActionFieldChain(game, policy, n, memory_bytes=memory_bytes)
     largest = largest_value(game)
     wanted = (DEFAULT_TOL if tol is None else tol) * (1.0 - game.gamma) / 8.0
     # Occupancies have no units: however large `tol` is, they want a step that is nearly exact.

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from ...kernels.lattice import MAX_RANK, lattice_size
 from ..backups.selection import TooLargeError, readable_bytes, readable_number
 from ..game import Game
+from ..lifting import field_of_actions
 
 SYMMETRIC_POWER, STORED_LAWS, FRESH_LAWS = "symmetric power", "stored laws", "laws built anew"
+JOINT_ACTIONS = "joint actions"
 # Probabilities of a block of laws while it is built, at most.
 BLOCK_ENTRIES = 2**22
 # A step of more multiplications would take hours.
@@ -25,7 +27,7 @@ class EvaluationPlan:
 
     Parameters
     ----------
-    route : "symmetric power", "stored laws" or "laws built anew"
+    route : "symmetric power", "stored laws", "laws built anew" or, with a field of actions, "joint actions"
     n_populations : int    |Λ(n, n_sl)|
     bytes_needed : int
     build_work : int       multiplications before the first step
@@ -48,6 +50,10 @@ def plan_evaluation(
     ----------
     blind : bool, optional    whether every local law ignores the population; by default if k_local = 1 and P_l has no field
     """
+    if field_of_actions(game) is not None:
+        from .action_chain import plan_action_chain
+
+        return plan_action_chain(game, k_global, k_local, n, memory_bytes)
     blind = k_local == 1 and not game.has_field_axis("P_l") if blind is None else blind
     n_sg, n_ag, n_sl = game.n_sg, game.n_ag, game.n_sl
     n_c = lattice_size(n, n_sl)

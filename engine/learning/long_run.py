@@ -1,4 +1,4 @@
-"""Long-run law of a small Markov chain."""
+"""Long-run law of a Markov chain that fits the memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from ..evaluation.linear_systems import solve_linear
 
-def long_run_law(matrix: np.ndarray, start: np.ndarray) -> np.ndarray:
+# A dense system of so many states takes a fifth of a second.
+DENSE_STATES = 1500
+# Euclidean norm that a large system may be off by before it is solved as a dense one.
+ATOL = 1e-14
+RESIDUAL = 1e-12
+
+
+def long_run_law(matrix: np.ndarray | csr_array, start: np.ndarray) -> np.ndarray:
     """The limit of the average law over time, from a start: stationary in each recurrent class, weighted by how it is reached.
 
     Parameters
     ----------
-    matrix : float64[n, n]    rows are laws
+    matrix : float64[n, n], dense or sparse    rows are laws
     start : float64[n]
 
     Returns
@@ -21,24 +29,40 @@ def long_run_law(matrix: np.ndarray, start: np.ndarray) -> np.ndarray:
 
     Source: Kemeny and Snell (1960), Finite Markov Chains, chapters 3 and 5.
     """
+    matrix = csr_array(matrix)
     n = matrix.shape[0]
-    n_classes, label = connected_components(csr_array(matrix > 0.0), directed=True, connection="strong")
+    n_classes, label = connected_components(matrix > 0.0, directed=True, connection="strong")
+    entries = matrix.tocoo()
+    leaving = (label[entries.row] != label[entries.col]) & (entries.data > 0.0)
     closed = np.ones(n_classes, dtype=bool)
-    rows, columns = np.nonzero(matrix)
-    closed[label[rows[label[rows] != label[columns]]]] = False
-    transient = ~closed[label]
+    closed[label[entries.row[leaving]]] = False
+    transient = np.flatnonzero(~closed[label])
     reached = start.copy()
-    if transient.any():
-        inner = matrix[np.ix_(transient, transient)]
+    if transient.size:
         # Expected visits to transient states, then the mass that leaves them.
-        visits = np.linalg.solve((np.eye(inner.shape[0]) - inner).T, start[transient])
-        reached = start + visits @ matrix[transient]
+        inner = matrix[transient][:, transient]
+        visits = _solve(inner, start[transient], np.zeros(transient.size))
+        reached = start + matrix[transient].T @ visits
     law = np.zeros(n)
     for c in np.flatnonzero(closed):
         inside = np.flatnonzero(label == c)
-        system = matrix[np.ix_(inside, inside)].T - np.eye(inside.size)
-        system[-1] = 1.0
-        right = np.zeros(inside.size)
-        right[-1] = 1.0
-        law[inside] = np.maximum(np.linalg.solve(system, right), 0.0) * reached[inside].sum()
+        inner = matrix[inside][:, inside]
+        uniform = np.full(inside.size, 1.0 / inside.size)
+        found = np.maximum(_solve(inner, uniform, uniform), 0.0)
+        law[inside] = found / found.sum() * reached[inside].sum()
     return law / law.sum()
+
+
+def _solve(inner: csr_array, right: np.ndarray, added: np.ndarray) -> np.ndarray:
+    """Solve x (I − P) + (Σ x) added = right."""
+    size = inner.shape[0]
+    transposed = inner.T.tocsr()
+    if size > DENSE_STATES:
+
+        def apply(x: np.ndarray) -> np.ndarray:
+            return x - transposed @ x + x.sum() * added
+
+        found = solve_linear(apply, right, right, atol=ATOL, max_restarts=20)
+        if np.abs(apply(found) - right).sum() <= RESIDUAL * max(1.0, np.abs(found).sum()):
+            return found
+    return np.linalg.solve(np.eye(size) - transposed.toarray() + added[:, None], right)
