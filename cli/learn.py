@@ -146,6 +146,8 @@ def say_learned(learned):
     say(f"reward      {_with_interval(found['reward'])}, {last}")
     of = "mean action" if learned.seen.of == "actions" else "mean state"
     say(f"{of:<12}{_with_interval(found['weight'])}, absolute {_with_interval(found['abs_weight'])}")
+    if "correction" in found:
+        _say_correction(found["correction"])
     if learned.measured is not None:
         last = learned.measured
         gap = last.gap[:, -1]
@@ -161,6 +163,24 @@ def say_learned(learned):
     moves = learned.step * settings.n * settings.runs
     rate = moves / max(learned.wall_time_s, 1e-9)
     say(f"work        {moves:.3g} agent-steps in {readable_seconds(learned.wall_time_s)}, {rate:.3g} per second")
+
+
+def _say_correction(found):
+    if found["neutral"] is not None:
+        say(f"weights     none, they would change nothing: {found['neutral']}")
+        return
+    if "reward" not in found:
+        say("weights     too few steps replayed to tell")
+        return
+    say(
+        f"weights     {found['form']}, mean {found['mean_weight']:.3g}, effective sample {found['effective_share']:.1%}, clipped "
+        f"{found['clip_rate']:.2%}, chi-square {found['chi2']:.3g}, steps left unweighed {found['unweighed']:.1%}"
+    )
+    bound = found["bound"]
+    say(
+        f"replayed    reward {found['reward']:.6g} by weighed steps, off by at most {bound['total']:.3g} = {bound['variance']:.3g} "
+        f"(variance) + {bound['range']:.3g} (range) + {bound['clipping']:.3g} (clipping) + {bound['mean_field']:.3g} (mean field)"
+    )
 
 
 def _with_interval(found):

@@ -232,7 +232,8 @@ def stale_critic(correction, *, shuffle=False):
     """A critic without the mean, learned from 12,000 steps played by MU that are replayed while everyone plays PI."""
     game, rng = squeeze_of_three(), np.random.default_rng(5)
     settings = settings_of(
-        method="mfac", sees="actions", bins=1, temperature=1.0, epsilon=(0.0, 0.0), actor_alpha=0.0, alpha=1.0, alpha_power=1.0, replay=STORED,
+        method="mfac", sees="actions", bins=1, temperature=1.0, epsilon=(0.0, 0.0), actor_alpha=0.0,
+        alpha=1.0, alpha_power=1.0, replay=STORED,
         batch=10 * STORED, clip=100.0, min_ess=0.0, replay_by="step", correction=correction,
     )  # fmt: skip
     drift, rule = drift_of(game, settings), make_learners(game, settings)._rule

@@ -119,13 +119,13 @@ class Learned:
         """Mean of a curve over the last `tail_steps` of the steps, float64[runs]; NaN before the first point."""
         if self.n_points == 0:
             return np.full(self.settings.runs, np.nan)
-        lengths = np.diff(self.point_steps, prepend=0)[self._first_of_tail :]
+        lengths = np.diff(self.point_steps, prepend=0)[self.first_of_tail :]
         # Of sequential learning a point is one sweep.
         weights = np.ones(lengths.size) if self.settings.order == "sequential" else lengths
-        return self.curves[curve][:, self._first_of_tail : self.n_points] @ (weights / weights.sum())
+        return self.curves[curve][:, self.first_of_tail : self.n_points] @ (weights / weights.sum())
 
     @property
-    def _first_of_tail(self) -> int:
+    def first_of_tail(self) -> int:
         """The first of the last points that together are at least `settings.tail` of the steps."""
         starts = np.concatenate([[0], self.point_steps[:-1]])
         before = self.step * (1.0 - self.settings.tail) + 1e-9 * self.step
@@ -134,7 +134,7 @@ class Learned:
     @property
     def tail_steps(self) -> int:
         """Last steps that summaries average: whole points, at least `settings.tail` of all."""
-        return self.step - int(self.point_steps[self._first_of_tail - 1]) if self._first_of_tail else self.step
+        return self.step - int(self.point_steps[self.first_of_tail - 1]) if self.first_of_tail else self.step
 
     def summary(self) -> dict[str, Any]:
         """Means over runs with 95 % intervals over runs (Student's t), JSON-ready."""
@@ -148,7 +148,10 @@ class Learned:
                 "mean": float(means.mean()), "half_width": half_width(means), "least": float(means.min()),
                 "largest": float(means.max()),
             }  # fmt: skip
-        return found
+        from .weighed import correction_summary
+
+        correction = correction_summary(self)
+        return found if correction is None else found | {"correction": correction}
 
 
 def half_width(values: np.ndarray, level: float = 0.95) -> float:
