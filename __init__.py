@@ -59,6 +59,9 @@ _PUBLIC = {
     "simulate_heat_bath": "learning.ising",
     "importance_weights": "drift.weights",
     "ImportanceWeights": "drift.weights",
+    "corrected_estimate": "drift.bound",
+    "DriftEstimate": "drift.bound",
+    "DriftBound": "drift.bound",
     "count_sensitivity": "sensitivity",
     "CountSensitivity": "sensitivity",
     "study": "study.run",
@@ -74,6 +77,11 @@ _PUBLIC = {
     "read_learning_study": "study.learning_files",
     "InventorySpec": "inventory.spec",
     "inventory_game": "inventory.tables",
+    "DriftStudySettings": "study.drift_settings",
+    "load_drift_study": "study.drift_settings",
+    "run_drift_study": "study.drift",
+    "DriftStudy": "study.drift_results",
+    "read_drift_study": "study.drift_files",
     "write_report": "report.page",
     "export_file": "export",
 }
@@ -83,6 +91,7 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 if TYPE_CHECKING:
     from .engine.coupling import Field, Neighbourhood
     from .engine.deployment import Deployment, deploy
+    from .engine.drift.bound import DriftBound, DriftEstimate, corrected_estimate
     from .engine.drift.weights import ImportanceWeights, importance_weights
     from .engine.equilibrium.alternate import alternate
     from .engine.equilibrium.exploitability import Exploitability, exploitability
@@ -114,6 +123,10 @@ if TYPE_CHECKING:
     from .engine.solution import Solution
     from .engine.solution_files import read_solution, write_solution
     from .engine.solve import ConvergenceError, solve
+    from .engine.study.drift import run_drift_study
+    from .engine.study.drift_files import read_drift_study
+    from .engine.study.drift_results import DriftStudy
+    from .engine.study.drift_settings import DriftStudySettings, load_drift_study
     from .engine.study.files import read_study
     from .engine.study.learning import run_learning_study
     from .engine.study.learning_files import read_learning_study

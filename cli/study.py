@@ -105,7 +105,7 @@ def study(games, output, dry_run, jobs, scheduler, memory, force, quiet, **given
         kofn study formation -n 14 -k 2:14 -o formation-study
         kofn study robots -n 1000 -k 1:30 --local-policy uniform -o robots-study
         kofn study irrigation-scaling --dry-run
-        kofn study drift-coverage -n 10,30 --runs 50 -o drift-study
+        kofn study drift-coverage --dry-run
         kofn study ising --method mfq --order sequential --tables own --temperature 0.7:1.8:0.1 --steps 500 -o ising-study
     """
     import time

@@ -30,6 +30,7 @@ TABLES = {
     "kofn-equilibrium": ("rounds", "states"),
     "kofn-learning-study": ("cells", "runs", "curves"),
     "kofn-learned": ("runs", "cells", "curves"),
+    "kofn-drift-study": ("cells",),
 }
 """What there is to tabulate in each kind of file; the first is the default."""
 
@@ -80,8 +81,8 @@ def file_of(path: str | Path) -> Path:
     """The file itself, or the study file of a folder."""
     if not Path(path).is_dir():
         return Path(path)
-    learning = Path(path) / "learning.h5"
-    return learning if learning.exists() and not (Path(path) / "study.h5").exists() else Path(path) / "study.h5"
+    names = ("study.h5", "learning.h5", "drift.h5")
+    return next((Path(path) / name for name in names if (Path(path) / name).exists()), Path(path) / names[0])
 
 
 def _tabulate(path: Path, kind: str, what: str) -> Table:
@@ -98,6 +99,11 @@ def _tabulate(path: Path, kind: str, what: str) -> Table:
         from .study.learning_table import tabulate_learning
 
         return tabulate_learning(read_as_study(path), what)
+    if kind == "kofn-drift-study":
+        from .study.drift_files import read_drift_study
+        from .study.drift_table import tabulate_drift
+
+        return tabulate_drift(read_drift_study(path))
     if what == "states":
         return tabulate_solution(read_any_solution(path))
     with open_checked(path, kind) as file:

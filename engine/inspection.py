@@ -27,6 +27,8 @@ FORMATS = {
     "kofn-cell": "cell of a study",
     "kofn-study": "study",
     "kofn-learning-study": "study of learning",
+    "kofn-drift-study": "study of importance weights",
+    "kofn-drift-cell": "cell of a study of importance weights",
     "kofn-timings": "times of a study's cells",
     "kofn-checkpoint": "checkpoint of a solve",
 }

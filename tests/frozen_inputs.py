@@ -131,6 +131,8 @@ def learn_with_own_rewards(game):
 def weigh_in_every_way():
     """Importance weights of both forms, seen exactly and in bins, near and far from what is likely."""
     from kofn.engine.drift.weights import importance_weights
+    from kofn.engine.study.drift import repeat_cell
+    from kofn.engine.study.drift_settings import DriftStudySettings
     from kofn.kernels.importance.weights import corrected_step, log_second_moment
 
     rng = np.random.default_rng(1)
@@ -140,6 +142,9 @@ def weigh_in_every_way():
         for options in ({"form": "product"}, {"units": [1, 3, 2]}, {"edges": np.array([4, 7])}):
             importance_weights(pi, mu, group, action, **options)
     corrected_step(0.5, log_second_moment(pi, mu, np.array([1, 2, 0, 3])))
+    drift = {"mu": [0.5, 0.3, 0.2], "pi": [0.4, 0.3, 0.3]}
+    settings = DriftStudySettings(drifts={"a": drift}, rewards={"b": {"stock": 1}}, n=3, samples=4, replications=2)
+    repeat_cell(settings, settings.cells[0])
 
 
 def learn_in_every_way(game):

@@ -97,11 +97,13 @@ def test_groups_of_every_size_leave_one_agent_out(sizes, rng):
     exact = total - np.tile(units, (len(sizes), 1))
     for low, high in ((exact, exact), (exact - 3, exact + 1), (0, 5 * len(group))):
         bounds = [np.broadcast_to(bound, laws.shape) for bound in (low, high)]
-        for i, found in enumerate(np.exp(marginal_logs(laws, group, actions, units, low, high))):
+        found = np.exp(marginal_logs(laws, group, actions, units, low, high))
+        pairs = {(group[i], actions[i]): i for i in range(len(group))}
+        for (g, a), i in pairs.items():
             law = laws_of_total(laws, without(group, i), units)
-            begin, end = (bound[group[i], actions[i]] for bound in bounds)
-            expected = math.fsum(p for t, p in law.items() if begin <= t <= end)
-            assert found == pytest.approx(expected, rel=MAX_ERROR)
+            expected = math.fsum(p for t, p in law.items() if bounds[0][g, a] <= t <= bounds[1][g, a])
+            assert (found[(group == g) & (actions == a)] == found[i]).all()
+            assert found[i] == pytest.approx(expected, rel=MAX_ERROR)
 
 
 def test_one_work_space_serves_fewer_agents_and_groups_and_refuses_more(rng):

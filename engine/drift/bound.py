@@ -32,8 +32,8 @@ class DriftBound:
     """L·(largest − smallest weight of an action) / (2√n): how far E_π[Y(ā)] of n agents may be from Y(E_π[ā]), for a Y of the
     mean action with Lipschitz constant L. 0 where the estimate is read as the value of n agents."""
     delta: float
-    clipping_is_exact: bool
-    """Whether E[(w − c)⁺] was given; else it is the sample's mean, which heavy tails make too small, and which δ leaves out."""
+    clipping_from: str
+    """Where E[(w − c)⁺] is from: "given", "sample" or "complement", see `corrected_estimate`; δ does not cover "sample"."""
 
     @property
     def sampling(self) -> Any:
@@ -63,6 +63,9 @@ class DriftEstimate:
     bound: DriftBound
 
 
+EXCESSES = ("complement", "sample")
+
+
 def drift_bound(
     *,
     sample_variance: Any,
@@ -71,7 +74,9 @@ def drift_bound(
     largest: float,
     delta: float,
     excess: Any,
-    excess_is_exact: bool,
+    excess_from: str = "given",
+    clipped_mean: Any = None,
+    clipped_variance: Any = None,
     n_agents: int | None = None,
     lipschitz: float = 0.0,
     span: float = 0.0,
@@ -85,19 +90,31 @@ def drift_bound(
     clip : float                         c; the largest weight that is possible will do, infinity gives an infinite bound
     largest : float                      V
     delta : float                        above 0, below 1
-    excess : float or array              E[(w − c)⁺]
-    excess_is_exact : bool
+    excess : float or array              E[(w − c)⁺], exact or the sample's mean; not read for "complement"
+    excess_from : "given", "sample" or "complement"
+    clipped_mean, clipped_variance : float or array    of the sample's min(w, c), for "complement"
     n_agents, lipschitz, span            n, L, and largest less smallest weight of an action; without n no last term
     """
-    log_term = math.log(4.0 / delta)
+    if excess_from == "complement":
+        excess = _excess_by_complement(clipped_mean, clipped_variance, n_samples, clip, delta / 2.0)
+    log_term = math.log((8.0 if excess_from == "complement" else 4.0) / delta)
     return DriftBound(
         variance=np.sqrt(2.0 * np.asarray(sample_variance) * (log_term / n_samples))[()],
         range=14.0 * clip * largest * log_term / (3.0 * (n_samples - 1)) if largest > 0 else 0.0,
         clipping=largest * excess,
         mean_field=0.0 if n_agents is None else lipschitz * span / (2.0 * math.sqrt(n_agents)),
         delta=delta,
-        clipping_is_exact=excess_is_exact,
+        clipping_from=excess_from,
     )
+
+
+def _excess_by_complement(mean: Any, variance: Any, n_samples: int, clip: float, delta: float) -> Any:
+    """Upper bound of E[(w − c)⁺] = 1 − E[min(w, c)] that fails with at most this probability, by the same theorem."""
+    log_term = math.log(2.0 / delta)
+    deviation = np.sqrt(2.0 * np.asarray(variance) * (log_term / n_samples)) + 7.0 * clip * log_term / (
+        3.0 * (n_samples - 1)
+    )
+    return np.clip(1.0 - mean + deviation, 0.0, 1.0)[()]
 
 
 def corrected_estimate(
@@ -107,7 +124,7 @@ def corrected_estimate(
     clip: float,
     largest: float,
     delta: float = 0.05,
-    excess: float | None = None,
+    excess: float | str = "complement",
     n_agents: int | None = None,
     lipschitz: float = 0.0,
     span: float = 1.0,
@@ -121,7 +138,10 @@ def corrected_estimate(
     clip : float            largest weight, above 0
     largest : float         V, known beforehand: not read off the values
     delta : float           the bound fails with at most this probability, for independent samples
-    excess : float, optional    E_μ[(w − clip)⁺]; without it the bound takes the sample's mean, and says so
+    excess : float, "complement" or "sample"
+        E_μ[(w − clip)⁺] where it is known. "complement" bounds it from the sample by 1 − E[min(w, clip)], which is the same as
+        weights have mean 1, and needs no heavy tail to show; half of delta is spent on it. "sample" takes the mean of what
+        is above the clip: too small where few samples have most of the weight, so that delta does not cover it.
     n_agents : int, optional    agents whose mean action Y depends on, to read the estimate as the value of an infinite
         population
     lipschitz, span : float     of Y in the mean action; largest less smallest weight of an action
@@ -144,8 +164,8 @@ def corrected_estimate(
         raise ValueError(f"values: found {np.abs(values).max():.6g} in absolute value, expected at most {largest:.6g}")
     if not 0.0 < delta < 1.0:
         raise ValueError(f"delta: found {shown(delta)}, expected between 0 and 1")
-    if excess is not None and not excess >= 0.0:
-        raise ValueError(f"excess: found {shown(excess)}, expected at least 0")
+    if excess not in EXCESSES and (isinstance(excess, str) or not excess >= 0.0):
+        raise ValueError(f"excess: found {shown(excess)}, expected at least 0, or {' or '.join(EXCESSES)}")
     if n_agents is not None and n_agents < 1:
         raise ValueError(f"n_agents: found {shown(n_agents)}, expected at least 1")
     clipped = np.minimum(weights, clip)
@@ -158,8 +178,10 @@ def corrected_estimate(
         clip=clip,
         largest=largest,
         delta=delta,
-        excess=float((weights[above] - clip).sum() / values.size) if excess is None else excess,
-        excess_is_exact=excess is not None,
+        excess=float((weights[above] - clip).sum() / values.size) if isinstance(excess, str) else excess,
+        excess_from=excess if isinstance(excess, str) else "given",
+        clipped_mean=mean,
+        clipped_variance=clipped.var(ddof=1),
         n_agents=n_agents,
         lipschitz=lipschitz,
         span=span,

@@ -1,4 +1,4 @@
-"""Exact values under drift, from laws of totals by plain convolution: what estimates are compared with.
+"""Exact values under drift, from laws of totals by plain convolution in logarithms: what estimates are compared with.
 
 Shares no code with the weights: numpy and scipy alone.
 """
@@ -15,26 +15,40 @@ MAX_LISTED = 2_000_000
 """Count vectors that are listed for the product form."""
 
 
-def law_of_total(law: np.ndarray, units: np.ndarray, n: int) -> np.ndarray:
-    """float64[n·max(units) + 1]: law of the sum of n independent units, one agent convolved after the other."""
-    one = np.bincount(units, weights=law, minlength=int(units.max()) + 1)
-    total = np.ones(1)
-    for _ in range(n):
-        total = np.convolve(total, one)
+def log_law_of_total(law: np.ndarray, units: np.ndarray, n: int) -> np.ndarray:
+    """float64[n·max(units) + 1]: log law of the sum of n independent units, one agent after the other.
+
+    In logarithms throughout: the ends of the law of a thousand agents are far below what a double can hold.
+    """
+    highest = int(units.max())
+    total = np.full(n * highest + 1, -np.inf)
+    total[0] = 0.0
+    for agents in range(n):
+        before, length = total[: agents * highest + 1].copy(), agents * highest + 1
+        total[: length + highest] = -np.inf
+        for u, p in zip(units.tolist(), law.tolist(), strict=True):
+            if p > 0.0:
+                part = total[u : u + length]
+                np.logaddexp(part, before + math.log(p), out=part)
     return total
 
 
-def second_moment_of_marginal(pi: np.ndarray, mu: np.ndarray) -> float:
-    """E_μ[w²] of w = π/μ for laws of a total; infinite where π does what μ never does."""
-    if (pi[mu == 0.0] > 0.0).any():
-        return math.inf
-    seen = mu > 0.0
-    return float((pi[seen] * (pi[seen] / mu[seen])).sum())
+def log_ratios(log_pi: np.ndarray, log_mu: np.ndarray) -> np.ndarray:
+    """log π − log μ, −inf where π is 0 and infinite where μ alone is."""
+    found = np.full(log_pi.shape, -np.inf)
+    seen = log_pi > -np.inf
+    found[seen] = log_pi[seen] - log_mu[seen]
+    return found
 
 
-def excess_of_marginal(pi: np.ndarray, mu: np.ndarray, clip: float) -> float:
+def log_second_moment_of_marginal(log_pi: np.ndarray, log_mu: np.ndarray) -> float:
+    """log E_μ[w²] of w = π/μ for laws of a total; infinite where π does what μ never does."""
+    return float(logsumexp(log_pi + log_ratios(log_pi, log_mu)))
+
+
+def excess_of_marginal(log_pi: np.ndarray, log_mu: np.ndarray, clip: float) -> float:
     """E_μ[(w − clip)⁺] = Σ (π − clip·μ)⁺ for laws of a total."""
-    return 0.0 if clip == math.inf else float(np.maximum(pi - clip * mu, 0.0).sum())
+    return 0.0 if clip == math.inf else float(np.maximum(np.exp(log_pi) - clip * np.exp(log_mu), 0.0).sum())
 
 
 def excess_of_product(pi: np.ndarray, mu: np.ndarray, n: int, clip: float) -> float:
@@ -64,4 +78,4 @@ def excess_of_product(pi: np.ndarray, mu: np.ndarray, n: int, clip: float) -> fl
 def log_second_moment_of_product(pi: np.ndarray, mu: np.ndarray, n: int) -> float:
     """log E_μ[w²] = n log(1 + χ²) of the product form."""
     with np.errstate(divide="ignore"):
-        return float(n * logsumexp(2 * np.log(pi[pi > 0]) - np.log(mu[pi > 0])))
+        return float(n * logsumexp(2.0 * np.log(pi[pi > 0.0]) - np.log(mu[pi > 0.0])))

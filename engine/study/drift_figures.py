@@ -33,6 +33,10 @@ FORM_STYLES = {
 }
 LARGEST_LOG = 300.0
 """Larger powers of ten are not drawn."""
+SEEN_APART = 0.01
+"""Shares that differ by less are drawn once."""
+APART = 1.04
+"""Factor between the places of forms that would hide one another."""
 
 
 def draw_drift_figures(result: DriftStudy, folder: Path) -> list[Path]:
@@ -54,19 +58,19 @@ def draw_weight_variances(path: Path, result: DriftStudy) -> list[Path]:
     ns = result.n
     with our_style():
         figure = Figure(figsize=(WIDTH_IN, 3.9), layout="constrained")
-        panels = figure.subplots(1, result.drift.size, squeeze=False)[0]
+        panels = figure.subplots(1, result.drift.size, squeeze=False, sharey=True)[0]
         for axes, drift in zip(panels, result.drift.tolist(), strict=True):
             _draw_variances(axes, result, drift)
             _set_n_axis(axes, ns, len(panels))
             axes.set_title(drift, loc="left", fontsize=9.0)
             axes.set_ylabel("Variance of the weights [1]" if axes is panels[0] else "")
         handles = [
-            Line2D([], [], color=FORM_STYLES["product"][0], label="product form: (1 + χ²)ⁿ − 1"),
-            Line2D([], [], color=FORM_STYLES["marginal"][0], label="marginal form: exact, by convolution"),
+            Line2D([], [], color=FORM_STYLES["product"][0], label="product: (1 + χ²)ⁿ − 1"),
+            Line2D([], [], color=FORM_STYLES["marginal"][0], label="marginal: by convolution"),
         ]
         if _sampled(result):
             handles.append(
-                Line2D([], [], color="0.4", ls="none", marker="o", mfc="none", label="of samples, before clipping")
+                Line2D([], [], color="0.4", ls="none", marker="o", mfc="none", label="of samples, not clipped")
             )
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         note = f"points: {int(result.samples[-1]):,} samples, mean of {result.config['replications']:,} estimates"
@@ -83,9 +87,11 @@ def _sampled(result: DriftStudy) -> list[str]:
 
 def _draw_variances(axes: Axes, result: DriftStudy, drift: str) -> None:
     log_product = result.sel("log_second_moment_product", drift=drift)
-    marginal = result.sel("second_moment_marginal", drift=drift) - 1.0
+    log_marginal = result.sel("log_second_moment_marginal", drift=drift)
     with np.errstate(over="ignore"):
-        product = np.where(log_product < LARGEST_LOG * math.log(10), np.expm1(log_product), np.nan)
+        product, marginal = (
+            np.where(logs < LARGEST_LOG * math.log(10), np.expm1(logs), np.nan) for logs in (log_product, log_marginal)
+        )
     axes.set_yscale("log")
     for form, values in (("product", product), ("marginal", marginal)):
         colour, _, marker = FORM_STYLES[form]
@@ -123,24 +129,30 @@ def draw_coverage(path: Path, result: DriftStudy, reward: str) -> list[Path]:
         ]
         handles.append(Line2D([], [], color="0.4", ls="none", marker="x", ms=5, label="mean |error|"))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        by_sample = np.abs(result.sel("covered_estimated") - result.sel("covered")) > SEEN_APART
         note = f"{samples:,} samples, {result.config['replications']:,} estimates"
         below = subtitle(
-            note, f"clip {result.config['clip']:g}", f"dashed: 1 − δ = {1.0 - result.config['delta']:g}", "bars: 95 %"
-        )
+            note, f"clip {result.config['clip']:g}", f"dashed: 1 − δ = {1.0 - result.config['delta']:g}", "bars: 95 %",
+            "open: mean weight above the clip taken from each sample" if by_sample.any() else "",
+        )  # fmt: skip
         add_titles(figure, f"{reward}: coverage and width of the bound", below)
         return write_figure(figure, path, False)
 
 
 def _draw_form(top: Axes, bottom: Axes, result: DriftStudy, at: dict[str, Any]) -> None:
     colour, dashes, marker = FORM_STYLES[at["form"]]
+    places = result.n * APART ** (list(FORM_STYLES).index(at["form"]) - 1.5)
     covered, low, high = (result.sel(name, **at) for name in ("covered", "covered_low", "covered_high"))
     bars = np.nan_to_num(np.maximum([covered - low, high - covered], 0.0))
     top.errorbar(
-        result.n, covered, yerr=bars, color=colour, ls=dashes, marker=marker, ms=4.5, lw=1.2, elinewidth=1.0, capsize=2
+        places, covered, yerr=bars, color=colour, ls=dashes, marker=marker, ms=4.5, lw=1.2, elinewidth=1.0, capsize=2
     )
+    estimated = result.sel("covered_estimated", **at)
+    differs = np.abs(estimated - covered) > SEEN_APART
+    top.plot(places, np.where(differs, estimated, np.nan), color=colour, ls="none", marker=marker, ms=5.5, mfc="none")
     width, error = result.sel("half_width", **at), result.sel("abs_error", **at)
     bottom.plot(result.n, np.where(width > 0.0, width, np.nan), color=colour, ls=dashes, marker=marker, ms=4.5, lw=1.2)
-    bottom.plot(result.n, np.where(error > 0.0, error, np.nan), color=colour, ls="none", marker="x", ms=5)
+    bottom.plot(places, np.where(error > 0.0, error, np.nan), color=colour, ls="none", marker="x", ms=5)
 
 
 def _set_n_axis(axes: Axes, ns: np.ndarray, n_panels: int) -> None:

@@ -15,9 +15,10 @@ from ..drift.bound import drift_bound
 from ..drift.exact import (
     excess_of_marginal,
     excess_of_product,
-    law_of_total,
+    log_law_of_total,
+    log_ratios,
+    log_second_moment_of_marginal,
     log_second_moment_of_product,
-    second_moment_of_marginal,
 )
 from .drift_settings import DriftCell, DriftStudySettings
 from .results import Field
@@ -44,7 +45,7 @@ ARRAYS = {
     "limit": Field(("drift", "n", "reward"), "Y of the mean action after, of infinitely many agents"),
     "mean_field_term": Field(("drift", "n", "reward"), "last term of the bound"),
     "log_second_moment_product": Field(("drift", "n"), "log of the mean square of the product form, exact", "1"),
-    "second_moment_marginal": Field(("drift", "n"), "mean square of the marginal form, exact", "1"),
+    "log_second_moment_marginal": Field(("drift", "n"), "log of the mean square of the marginal form, exact", "1"),
     "excess": Field(("drift", "n", "form"), "mean of what is above the clip, exact", "1"),
     "sampled_second_moment": Field(_FORM, "mean square before clipping, mean over the estimates", "1"),
     "effective_size": Field(_FORM, "effective sample size, mean over the estimates", "1"),
@@ -56,11 +57,13 @@ ARRAYS = {
     "range_term": Field(_POINT, "second term of the bound"),
     "clipping_term": Field(_POINT, "third term of the bound, exact"),
     "clipping_term_estimated": Field(_POINT, "third term of the bound from each sample, mean over the estimates"),
+    "clipping_term_complement": Field(_POINT, "third term of the bound from 1 less the mean clipped weight, mean"),
     "half_width": Field(_POINT, "sum of the first three terms, mean over the estimates"),
     "covered": Field(_POINT, "share of estimates within the first three terms of the exact value", "1"),
     "covered_low": Field(_POINT, "lower end of its 95 % Clopper-Pearson interval", "1"),
     "covered_high": Field(_POINT, "upper end of its 95 % Clopper-Pearson interval", "1"),
     "covered_estimated": Field(_POINT, "the same share with the third term from each sample", "1"),
+    "covered_complement": Field(_POINT, "the same share with the third term from 1 less the mean clipped weight", "1"),
     "covered_limit": Field(_POINT, "share within all four terms of the value of infinitely many agents", "1"),
 }
 
@@ -147,24 +150,23 @@ def _fill_exact(
 ) -> dict[str, _Exact]:
     """Exact values of a cell; for every form the mean of what is above the clip, and the largest weight."""
     drift, n = cell.drift, cell.n
-    pi, mu = (law_of_total(law, drift.units, n) for law in (drift.pi, drift.mu))
+    log_pi, log_mu = (log_law_of_total(law, drift.units, n) for law in (drift.pi, drift.mu))
     values = settings.values(cell)
-    arrays["exact"][at] = values @ pi
-    arrays["before"][at] = values @ mu
+    arrays["exact"][at] = values @ np.exp(log_pi)
+    arrays["before"][at] = values @ np.exp(log_mu)
     mean = np.array([drift.pi @ drift.units])
     arrays["limit"][at] = [float(reward(mean)[0]) for reward in settings.drawn_rewards]
     arrays["mean_field_term"][at] = [
         reward.lipschitz * drift.span / (2.0 * math.sqrt(n)) for reward in settings.drawn_rewards
     ]
     arrays["log_second_moment_product"][at] = log_second_moment_of_product(drift.pi, drift.mu, n)
-    arrays["second_moment_marginal"][at] = second_moment_of_marginal(pi, mu)
-    marginal = _Exact(excess_of_marginal(pi, mu, settings.clip), _largest_ratio(pi, mu))
-    largest = n * math.log(_largest_ratio(drift.pi, drift.mu))
+    arrays["log_second_moment_marginal"][at] = log_second_moment_of_marginal(log_pi, log_mu)
+    with np.errstate(divide="ignore"):
+        of_action = log_ratios(np.log(drift.pi), np.log(drift.mu)).max()
+    marginal = _Exact(excess_of_marginal(log_pi, log_mu, settings.clip), _power_of_e(log_ratios(log_pi, log_mu).max()))
     exact = {
         "none": _Exact(0.0, 1.0),
-        "product": _Exact(
-            excess_of_product(drift.pi, drift.mu, n, settings.clip), math.exp(largest) if largest < 700 else math.inf
-        ),
+        "product": _Exact(excess_of_product(drift.pi, drift.mu, n, settings.clip), _power_of_e(n * of_action)),
         "marginal": marginal,
         "selfnorm": marginal,
     }
@@ -172,10 +174,8 @@ def _fill_exact(
     return exact
 
 
-def _largest_ratio(pi: np.ndarray, mu: np.ndarray) -> float:
-    if (pi[mu == 0.0] > 0.0).any():
-        return math.inf
-    return float((pi[mu > 0.0] / mu[mu > 0.0]).max())
+def _power_of_e(log: float) -> float:
+    return math.exp(log) if log < 700.0 else math.inf
 
 
 def _fill_form(
@@ -201,13 +201,20 @@ def _fill_form(
         if form == "selfnorm":
             with np.errstate(divide="ignore", invalid="ignore"):
                 estimates = estimates / mean_weight
-        common = {
+        common: dict[str, Any] = {
             "sample_variance": moments[:, kept.VARIANCE], "n_samples": n_samples,
             "clip": 1.0 if form == "none" else min(settings.clip, exact.largest_weight), "largest": reward.largest,
             "delta": settings.delta, "n_agents": cell.n, "lipschitz": reward.lipschitz, "span": cell.drift.span,
         }  # fmt: skip
-        bound = drift_bound(excess=exact.excess, excess_is_exact=True, **common)
-        sampled = drift_bound(excess=weights[:, kept.EXCESS], excess_is_exact=False, **common)
+        bound = drift_bound(excess=exact.excess, **common)
+        # Raw samples have no weights to clip.
+        sampled = complement = bound
+        if form != "none":
+            sampled = drift_bound(excess=weights[:, kept.EXCESS], excess_from="sample", **common)
+            spread = np.maximum(mean_square - mean_weight**2, 0.0) * (n_samples / (n_samples - 1))
+            complement = drift_bound(
+                excess=None, excess_from="complement", clipped_mean=mean_weight, clipped_variance=spread, **common
+            )
         place = (*at, r)
         value, limit = arrays["exact"][at[0], at[1], r], arrays["limit"][at[0], at[1], r]
         error = np.abs(estimates - value)
@@ -216,6 +223,8 @@ def _fill_form(
             "variance_term": np.mean(bound.variance), "range_term": bound.range, "clipping_term": bound.clipping,
             "clipping_term_estimated": np.mean(sampled.clipping), "half_width": np.mean(bound.sampling),
             "covered_estimated": np.mean(error <= sampled.sampling),
+            "clipping_term_complement": np.mean(complement.clipping),
+            "covered_complement": np.mean(error <= complement.sampling),
         }  # fmt: skip
         if not math.isnan(exact.excess):
             covered = int((error <= bound.sampling).sum())

@@ -266,7 +266,8 @@ def read_study_file(path: str | Path) -> dict[str, Any] | None:
         return document
     if "games" not in document and ("k" not in document or "global" in document):
         return None
-    learning = any(x in LEARNING_METHODS for x in (methods if isinstance(methods, list) else [methods]))
+    given = methods if isinstance(methods, list) else [methods]
+    learning = any(str(method).partition("+")[0] in LEARNING_METHODS for method in given)
     _check_keys(path, document, LEARNING_KEYS if learning else SETTINGS)
     if "games" not in document:
         raise ValueError(f"{path}: games: missing, expected at least one")
