@@ -16,6 +16,7 @@ from .exploitability import exploitability
 from .export import export
 from .games import games
 from .inspect import inspect
+from .inventory import inventory
 from .learn import learn
 from .nash import nash
 from .refine import refine
@@ -44,5 +45,19 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for command in (games, solve, nash, learn, evaluate, exploitability, refine, deploy, study, inspect, report, export):
+for command in (
+    games,
+    solve,
+    nash,
+    learn,
+    evaluate,
+    exploitability,
+    refine,
+    deploy,
+    inventory,
+    study,
+    inspect,
+    report,
+    export,
+):
     main.add_command(command)
