@@ -5,7 +5,7 @@ import itertools
 import json
 import pkgutil
 
-from frozen_inputs import UNSERVED, learn_in_every_way
+from frozen_inputs import UNSERVED, learn_in_every_way, simulate_inventories
 from numba.core.dispatcher import Dispatcher
 
 import kofn
@@ -52,6 +52,7 @@ if __name__ == "__main__":
     use_the_engine()
     learn_in_every_way(kofn.load_game("formation"))
     learn_in_every_way(kofn.load_game("irrigation"))
+    simulate_inventories()
     found = dict(all_kernels())
     report = {
         "signatures": {name: len(kernel.signatures) for name, kernel in found.items()},

@@ -1,4 +1,4 @@
-"""Inventories by hand: laws by listing every outcome, and single units of goods that lie in lists; nothing shared with the engine."""
+"""Inventories by hand: laws by listing every outcome, and goods that are single things in lists; no code of the engine."""
 
 import itertools
 import math

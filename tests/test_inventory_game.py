@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles_inventory import law_and_reward, next_stock, poisson, season_mean
 
 import kofn
 from kofn.engine.game_files import list_games, load_game, read_game_tables, write_game_tables
 from kofn.engine.inventory import demand
 from kofn.engine.inventory.spec import SIZES, InventorySpec, spec_of
 from kofn.engine.inventory.tables import inventory_game
-from oracles_inventory import law_and_reward, next_stock, poisson, season_mean
 
 TABLES = ("P_g", "P_l", "r_g", "r_l", "rho_g", "rho_l")
 
