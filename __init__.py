@@ -76,6 +76,9 @@ _PUBLIC = {
     "LearningStudy": "study.learning_results",
     "read_learning_study": "study.learning_files",
     "InventorySpec": "inventory.spec",
+    "simulate_inventory": "inventory.simulate",
+    "best_base_stock": "inventory.baselines",
+    "read_inventory": "inventory.files",
     "inventory_game": "inventory.tables",
     "DriftStudySettings": "study.drift_settings",
     "load_drift_study": "study.drift_settings",
@@ -106,6 +109,9 @@ if TYPE_CHECKING:
     from .engine.export import export_file
     from .engine.game import Game, Labels
     from .engine.game_files import list_games, load_game
+    from .engine.inventory.baselines import best_base_stock
+    from .engine.inventory.files import read_inventory
+    from .engine.inventory.simulate import simulate_inventory
     from .engine.inventory.spec import InventorySpec
     from .engine.inventory.tables import inventory_game
     from .engine.learning.files import read_learned, write_learned

@@ -17,6 +17,7 @@ from .export import export
 from .games import games
 from .gap import gap
 from .inspect import inspect
+from .inventory import inventory
 from .learn import learn
 from .nash import nash
 from .refine import refine
@@ -48,4 +49,18 @@ def main() -> None:
 for command in (
     games, solve, nash, learn, evaluate, exploitability, gap, refine, deploy, study, inspect, report, export,
 ):  # fmt: skip
+    games,
+    solve,
+    nash,
+    learn,
+    evaluate,
+    exploitability,
+    refine,
+    deploy,
+    inventory,
+    study,
+    inspect,
+    report,
+    export,
+):
     main.add_command(command)

@@ -236,7 +236,11 @@ memory = click.option(
 )  # fmt: skip
 constants = click.option(
     "--set", "constants", multiple=True, callback=_constants, metavar="NAME=VALUE",
-    help="Another value of a constant of a .toml game; may be repeated.",
+    help="Another value of a constant of a .toml game, or of a parameter of inventory and inventory-large; may be repeated.",
+)  # fmt: skip
+inventory_parameters = click.option(
+    "--set", "constants", multiple=True, callback=_constants, metavar="NAME=VALUE",
+    help="Another value of a parameter, such as production=18 or orders=0,2,4; may be repeated.",
 )  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 actions = click.option(

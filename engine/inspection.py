@@ -24,6 +24,7 @@ FORMATS = {
     "kofn-equilibrium": "approximate Nash equilibrium",
     "kofn-exploitability": "exploitability of a policy",
     "kofn-learned": "tables learned from samples",
+    "kofn-inventory": "simulated inventories",
     "kofn-cell": "cell of a study",
     "kofn-study": "study",
     "kofn-learning-study": "study of learning",

@@ -110,6 +110,23 @@ def use_every_kernel():
     learn_with_own_rewards(game)
     weigh_in_every_way()
     deviate_from_learned_laws()
+    simulate_inventories()
+
+
+def simulate_inventories():
+    """Retailers under every kind of policy, in units and in lots, with goods that are scarce."""
+    from kofn.engine.coupling import Field
+    from kofn.engine.inventory import policies
+    from kofn.engine.inventory.simulate import simulate_inventory
+    from kofn.engine.inventory.spec import SIZES
+
+    spec = SIZES["tiny"]
+    seen = Field(of="actions", weights=np.arange(3.0), edges=(np.array([0.5]),))
+    rules = [policies.random_orders(), policies.constant_orders(spec, 2), policies.base_stock(spec, 60)]
+    rules.append(policies.table_orders(spec, np.full((84, 3), 1 / 3), seen))
+    for rule in rules:
+        for units in ("unit", "lot"):
+            simulate_inventory(spec, rule, periods=8, runs=1, units=units, series=True)
 
 
 def learn_with_own_rewards(game):

@@ -5,7 +5,7 @@ import itertools
 import json
 import pkgutil
 
-from frozen_inputs import UNSERVED, deviate_from_learned_laws, learn_in_every_way, weigh_in_every_way
+from frozen_inputs import UNSERVED, deviate_from_learned_laws, learn_in_every_way, simulate_inventories, weigh_in_every_way
 from numba.core.dispatcher import Dispatcher
 
 import kofn
@@ -54,6 +54,7 @@ if __name__ == "__main__":
     learn_in_every_way(kofn.load_game("irrigation"))
     weigh_in_every_way()
     deviate_from_learned_laws()
+    simulate_inventories()
     found = dict(all_kernels())
     report = {
         "signatures": {name: len(kernel.signatures) for name, kernel in found.items()},

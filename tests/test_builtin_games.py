@@ -20,7 +20,8 @@ from oracles import (
 
 COUPLED = ("cooling", "irrigation", "servers", "traffic")
 UNCOUPLED = (*COUPLED, "formation", "robots")
-WITH_FIELD = ("epidemic", "gaussian-squeeze", "ising")
+WITH_FIELD = ("epidemic", "gaussian-squeeze", "inventory-tiny", "ising")
+GENERATED = ("inventory", "inventory-large")
 
 
 @pytest.fixture(scope="module", params=COUPLED)
@@ -29,12 +30,12 @@ def coupled(request):
 
 
 def test_the_games():
-    assert list_games() == sorted([*UNCOUPLED, *WITH_FIELD])
-    for name in list_games():
+    assert list_games() == sorted([*UNCOUPLED, *WITH_FIELD, *GENERATED])
+    for name in (*UNCOUPLED, *WITH_FIELD):
         game = load_game(name)
         assert game.name == name
         assert game.description
-        assert game.n_agents >= 14
+        assert game.n_agents >= (3 if name == "inventory-tiny" else 14)
 
 
 def test_formation_against_formulas():

@@ -67,7 +67,8 @@ def best_base_stock(spec: InventorySpec | str, search: Search = Search()) -> Ord
             known[levels] = search.profit(spec, base_stock(spec, levels))
         return known[levels]
 
-    most = spec.lot * (spec.max_inventory + spec.max_transit)
+    # From here on the largest order is placed always.
+    most = spec.lot * (spec.max_inventory + spec.max_transit + spec.orders[-1])
     common = [(level,) * spec.n_seasons for level in range(0, most + 1, spec.lot)]
     best = max(common, key=profit)
     step = spec.lot

@@ -66,7 +66,7 @@ def in_lots(law: np.ndarray, lot: int) -> np.ndarray:
     """Law of the demand in lots, each demand rounded up or down at random so that its mean stays.
 
     A demand of q·lot + r units becomes q + 1 lots with probability r/lot, else q. This adds r(lot − r) to the variance in units²,
-    on average (lot² − 1)/6 where r is spread evenly: Poisson demand of mean 15 has variance 19 in lots of 5, 31.5 in lots of 10.
+    on average (lot² − 1)/6 where r is spread evenly: Poisson demand of mean 15 has variance 19 in lots of 5, 32 in lots of 10.
 
     Parameters
     ----------

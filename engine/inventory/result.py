@@ -40,7 +40,7 @@ class InventoryRuns:
 
     Parameters
     ----------
-    config : dict                         game, policy, n, periods, runs, first_run, seed, units, seasons, upstream, spec (parameters)
+    config : dict                         game, policy, n, periods, runs, first_run, seed, units, seasons, upstream, spec
     sums : int64[runs, N_COUNTS]          counts of `kernels.inventory.parts`, summed over retailers and periods
     retailer_profit : float64[runs, n]    money per period of each retailer
     variances : float64[runs, 2]          over time, of a retailer's orders and of its demand, mean over retailers; units²
