@@ -9,6 +9,7 @@ import sys
 import click
 
 from .. import __version__
+from .compare import compare
 from .deploy import deploy
 from .errors import KofnGroup
 from .evaluate import evaluate
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 for command in (
-    games, solve, nash, learn, evaluate, exploitability, gap, refine, deploy, study, inspect, report, export,
+    games, solve, nash, learn, evaluate, exploitability, gap, refine, deploy, study, compare, inspect, report, export,
 ):  # fmt: skip
     games,
     solve,

@@ -133,6 +133,20 @@ def test_flow_of_three_agents_is_that_of_labelled_agents(three_agents):
     assert all(abs(found[key] - links[key]) < 0.03 for key in found)
 
 
+@pytest.mark.parametrize("of", ["states", "actions"])
+def test_many_agents_flow_like_infinitely_many(rng, of):
+    # s_g looks at nobody and the edges are far from every mean, so that 4000 agents are a mean field but for 1/√4000 = .016.
+    game = coupled_game(rng, n_sg=2, P_g=[[0.5, 0.5], [0.2, 0.8]])
+    seen = Field(of=of, weights=np.array([0.0, 1.0, 0.4])[: game.n_sl if of == "states" else 2], edges=([0.02, 0.98],))
+    game = dataclasses.replace(game, field=seen)
+    played = random_law(rng, game)
+    infinite, many = mean_field_flow(played), agents_flow(played, 4000, steps=4000, burn_in=20)
+    np.testing.assert_array_equal(many.contexts, infinite.contexts)
+    np.testing.assert_allclose(many.local_law, infinite.local_law, atol=0.02)
+    np.testing.assert_allclose(many.action_law, infinite.action_law, atol=0.02)
+    assert flow_gap(played, many).gain == pytest.approx(flow_gap(played, infinite).gain, abs=0.05)
+
+
 # Best responses.
 
 

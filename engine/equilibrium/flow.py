@@ -35,6 +35,8 @@ DEFAULT_STEPS = 20_000
 SETTLED = 1e-13
 # Agents that are recorded, of all n.
 MOST_RECORDED = 16
+# Runs from here on are those of flows: a response is not checked on the random numbers that it was found with.
+FIRST_RUN = 2**31
 # Links of a run in memory at once.
 LINKS_AT_ONCE = 4_000_000
 # Entries of all kept laws of next states.
@@ -229,7 +231,7 @@ def agents_flow(
     def record(run: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         links = np.zeros((each, recorded, game.n_al), dtype=np.int64)
         visits = np.zeros((played.n_contexts, game.n_sl), dtype=np.int64)
-        record_flow(scene, sight, law, key, run, burn_in, n, game.n_f, links, visits)
+        record_flow(scene, sight, law, key, FIRST_RUN + run, burn_in, n, game.n_f, links, visits)
         return *np.unique(links, return_counts=True), visits
 
     found = in_threads(record, runs)

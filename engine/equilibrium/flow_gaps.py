@@ -60,6 +60,41 @@ class LearnedGaps:
         return float(values.mean()), half_width(values)
 
 
+def gap_of_law(
+    played: PlayedLaw,
+    n: int | None = None,
+    *,
+    flow: str = "mean-field",
+    steps: int = DEFAULT_STEPS,
+    check_runs: int = DEFAULT_RUNS,
+    seed: int = 0,
+    memory_bytes: int | None = None,
+) -> tuple[FlowGap, FiniteCheck | None]:
+    """What best responses gain against one law, learned or not, and what the local one gains among n agents.
+
+    Parameters
+    ----------
+    played : PlayedLaw    of `learned_law`, or of `law_of_table` for a baseline
+    n : int, optional     agents; by default as many as learned
+    others : as in `learned_gaps`
+
+    Returns
+    -------
+    (FlowGap, FiniteCheck or None)
+    """
+    gap = flow_gap(played, _flow_of(played, n, flow, steps, seed), memory_bytes=memory_bytes)
+    check = check_response(played, gap.response, n, runs=check_runs, seed=seed) if check_runs else None
+    return gap, check
+
+
+def _flow_of(played: PlayedLaw, n: int | None, flow: str, steps: int, seed: int) -> Flow:
+    if flow not in FLOWS:
+        raise ValueError(f"flow: found {flow!r}, expected one of {', '.join(FLOWS)}")
+    if flow == "agents":
+        return agents_flow(played, n, steps=steps, seed=seed)
+    return mean_field_flow(played, steps=steps, seed=seed)
+
+
 def learned_gaps(
     learned: Learned,
     *,
@@ -99,15 +134,8 @@ def learned_gaps(
     ValueError, TooLargeError, ConvergenceError, Interrupted
     """
     began = time.perf_counter()
-    if flow not in FLOWS:
-        raise ValueError(f"flow: found {flow!r}, expected one of {', '.join(FLOWS)}")
     runs = tuple(range(learned.settings.runs)) if runs is None else runs
     n = learned.settings.n if n is None else n
-
-    def flow_of(played: PlayedLaw) -> Flow:
-        if flow == "agents":
-            return agents_flow(played, n, steps=steps, seed=seed)
-        return mean_field_flow(played, steps=steps, seed=seed)
 
     gaps: list[FlowGap] = []
     checks: list[FiniteCheck] = []
@@ -119,15 +147,17 @@ def learned_gaps(
         if progress is not None:
             progress(f"run {run}")
         played = learned_law(learned, run)
-        gap = flow_gap(played, flow_of(played), memory_bytes=memory_bytes)
+        gap, check = gap_of_law(
+            played, n, flow=flow, steps=steps, check_runs=check_runs, seed=seed, memory_bytes=memory_bytes
+        )
         gaps.append(gap)
-        if check_runs:
-            checks.append(check_response(played, gap.response, n, runs=check_runs, seed=seed))
+        if check is not None:
+            checks.append(check)
         now.append(habits(played, gap.flow))
         last = _snapshot_before_the_last(learned)
         if last is not None and len(runs) > 1:
             played = learned_law(learned, run, snapshot=last)
-            before.append(habits(played, flow_of(played)))
+            before.append(habits(played, _flow_of(played, n, flow, steps, seed)))
     clusters = None
     if len(runs) > 1:
         scale = action_scale(learned.game)
