@@ -7,6 +7,7 @@ agent does, and z_o with the tagged agent's action tells the field value, and so
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from ...kernels import execution
 from ...kernels.lattice import MAX_RANK, fill_successors, lattice_size, lattice_sizes
@@ -33,6 +34,7 @@ def plan_tagged_actions(game: Game, k_global: int, k_local: int, n: int, memory_
     samples = lattice_size(k_global, n_sl) + lattice_size(k_local - 1, n_sl)
     base = 8 * states * (KRYLOV_VECTORS + 12 + 5 * n_al) + 8 * n_sg * n_all * (game.n_ag + n_sl * n_al)
     base += 8 * n_sg * n_sl * n_items * (2 + n_al * n_sg) + 8 * n_items * n_sl * n_al + 40 * samples * n_sl * n_al
+    base += n_sl * n_al * n_items * (n_sg * (16 * width_of(game) + 24) + 25 * n_sl)
     what = (
         f"n: the {n - 1} agents other than the tagged one, in {n_sl} states, have {readable_number(n_others)} populations, "
         f"so that its chain has {readable_number(states)} states"
@@ -93,6 +95,7 @@ class TaggedActionChain(TaggedChain):
             seen = laws[s_g][self._joined[self._others, s]]
             self._weights[s_g, s] = draw_weights(self._items, seen, self._start)
         self._moves = np.stack([self._mix_moves(s_g) for s_g in range(game.n_sg)])
+        self._own_steps = [self._own_step(s_g) for s_g in range(game.n_sg)]
 
     def _list_leaves(self) -> None:
         """Field value and leaf of each own action and joint action of the others, and the laws of the leaves."""
@@ -126,6 +129,18 @@ class TaggedActionChain(TaggedChain):
             P_g = np.broadcast_to(self._at("P_g", s_g, a), (len(law), game.n_ag, game.n_sg))
             np.einsum("ib,ibt->it", law, P_g, out=out[s, a])
         return out
+
+    def _own_step(self, s_g: int) -> csr_array:
+        """From functions of (leaf, s') to those of (s, a, joint action of the others): the tagged agent's own move, sparse."""
+        game, n_items = self.game, len(self._items)
+        law = np.empty((game.n_sl, game.n_al, n_items, game.n_sl))
+        for a in range(game.n_al):
+            law[:, a] = self._at("P_l", s_g, a)[:, :, a].transpose(1, 0, 2)
+        columns = np.broadcast_to(self._leaf[:, :, None] * game.n_sl + np.arange(game.n_sl), law.shape)
+        there = law > 0.0
+        starts = np.concatenate([[0], np.cumsum(there.sum(axis=3).ravel())])
+        shape = (law.size // game.n_sl, (int(self._leaf.max()) + 1) * game.n_sl)
+        return csr_array((law[there], columns[there], starts), shape=shape)
 
     @property
     def route(self) -> str:
@@ -167,12 +182,10 @@ class TaggedActionChain(TaggedChain):
         functions = np.ascontiguousarray(value.reshape(-1, self.n_c).T)
         for s_g in range(game.n_sg):
             expected = self._leaf_laws[s_g].expect(functions).reshape(-1, game.n_sg, game.n_sl)
-            for a in range(game.n_al):
-                after, P_l = expected[self._leaf[a]], self._at("P_l", s_g, a)
-                for s in range(game.n_sl):
-                    own = np.broadcast_to(P_l[:, s, a], (len(after), game.n_sl))
-                    found = np.einsum("itj,ij,it->i", after, own, self._moves[s_g, s, a])
-                    out[s_g, s, a] = np.add.reduceat(found, self._start[:-1])
+            after = np.ascontiguousarray(expected.transpose(0, 2, 1)).reshape(-1, game.n_sg)
+            moved = (self._own_steps[s_g] @ after).reshape(self._moves[s_g].shape)
+            mean = np.einsum("sait,sait->sai", self._moves[s_g], moved)
+            out[s_g] = np.add.reduceat(mean, self._start[:-1], axis=2)
         return out
 
     def relative_error(self) -> float:
