@@ -48,20 +48,6 @@ def main() -> None:
 
 
 for command in (
-    games, solve, nash, learn, evaluate, exploitability, gap, refine, deploy, study, compare, inspect, report, export,
+    games, solve, nash, learn, evaluate, exploitability, gap, refine, deploy, inventory, study, compare, inspect, report, export,
 ):  # fmt: skip
-    games,
-    solve,
-    nash,
-    learn,
-    evaluate,
-    exploitability,
-    refine,
-    deploy,
-    inventory,
-    study,
-    inspect,
-    report,
-    export,
-):
     main.add_command(command)

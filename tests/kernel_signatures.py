@@ -5,7 +5,13 @@ import itertools
 import json
 import pkgutil
 
-from frozen_inputs import UNSERVED, deviate_from_learned_laws, learn_in_every_way, simulate_inventories, weigh_in_every_way
+from frozen_inputs import (
+    UNSERVED,
+    deviate_from_learned_laws,
+    learn_in_every_way,
+    simulate_inventories,
+    weigh_in_every_way,
+)
 from numba.core.dispatcher import Dispatcher
 
 import kofn
