@@ -69,8 +69,10 @@ def weighed_replay(learned: Learned) -> WeighedReplay | None:
     n_steps = int(steps.min())
     bound = drift_bound(
         sample_variance=np.maximum(paid_square - paid**2, 0.0) * steps / (steps - 1.0), n_samples=n_steps, clip=settings.clip,
-        largest=largest_own_reward(game), delta=DELTA, excess=excess, excess_is_exact=False, n_agents=settings.n,
-        lipschitz=lipschitz_of_rewards(game), span=weight_span(game),
+        largest=largest_own_reward(game), delta=DELTA, excess=excess, excess_from="complement", clipped_mean=mean,
+        # Of single weights, which is at least that of their means over the agents of a step.
+        clipped_variance=np.maximum(square - mean**2, 0.0), n_agents=settings.n, lipschitz=lipschitz_of_rewards(game),
+        span=weight_span(game),
     )  # fmt: skip
     return WeighedReplay(
         steps=steps, mean_weight=mean, effective_share=share, clip_rate=clipped, chi2=chi2, unweighed=unweighed, reward=paid,
