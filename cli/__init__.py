@@ -23,6 +23,7 @@ from .learn import learn
 from .nash import nash
 from .refine import refine
 from .report import report
+from .score import score
 from .solve import solve
 from .study import study
 
@@ -48,6 +49,7 @@ def main() -> None:
 
 
 for command in (
-    games, solve, nash, learn, evaluate, exploitability, gap, refine, deploy, inventory, study, compare, inspect, report, export,
+    games, solve, nash, learn, evaluate, exploitability, gap, refine, deploy, inventory, study, score, compare, inspect,
+    report, export,
 ):  # fmt: skip
     main.add_command(command)

@@ -13,7 +13,6 @@ from .progress import ProgressLine
 from .signals import stop_on_signals
 
 RULES = ("base-stock", "constant", "random")
-NAMES = {"inventory-tiny": "tiny", "inventory": "medium", "inventory-large": "large"}
 
 
 @click.command(cls=KofnCommand)
@@ -79,9 +78,9 @@ def inventory(
     """
     from ..engine.files import check_writable
     from ..engine.inventory.comparison import compare_inventory
-    from ..engine.inventory.spec import spec_of
+    from ..engine.inventory.spec import GAME_SIZES, spec_of
 
-    spec = spec_of(NAMES.get(game, game), **constants)
+    spec = spec_of(GAME_SIZES.get(game, game), **constants)
     if demand is not None:
         spec = spec.changed(demand=demand)
     learned = None if policy in RULES else _read(policy)

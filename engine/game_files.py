@@ -24,7 +24,7 @@ from .coupling_files import read_coupling
 from .files import FORMAT_VERSION, is_current_version, reason_of
 from .game import FUNCTION_TABLES, GLOBAL_ARGUMENTS, LOCAL_ARGUMENTS, Game, Labels, positive_integer, tabulate_functions
 from .game_tables import read_game_tables, write_game_tables
-from .inventory.spec import SIZES
+from .inventory.spec import GAME_SIZES, SIZES
 from .inventory.tables import describe, inventory_game
 from .program import Program
 from .program.values import MAX_SOURCE_LENGTH
@@ -45,7 +45,7 @@ MAX_FILE_BYTES = 64_000_000
 MAX_NAME, MAX_DESCRIPTION = 1000, 10_000
 """Characters of the name of a game or of a label, and of a description."""
 
-GENERATED = {"inventory": "medium", "inventory-large": "large"}
+GENERATED = {name: size for name, size in GAME_SIZES.items() if size != "tiny"}
 """Built-in games whose tables are computed, and the sizes that their parameters are those of."""
 
 _SOURCES = ("functions", "tables")
