@@ -150,7 +150,7 @@ def weigh_in_every_way():
     from kofn.engine.drift.weights import importance_weights
     from kofn.engine.study.drift import repeat_cell
     from kofn.engine.study.drift_settings import DriftStudySettings
-    from kofn.kernels.importance.weights import corrected_step, log_second_moment
+    from kofn.kernels.importance.weights import log_second_moment, weighted_step
 
     rng = np.random.default_rng(1)
     pi, mu = rng.dirichlet(np.ones(3), 4), rng.dirichlet(np.ones(3), 4)
@@ -158,7 +158,7 @@ def weigh_in_every_way():
     for action in (rng.integers(3, size=group.shape), np.full(group.shape, 2)):
         for options in ({"form": "product"}, {"units": [1, 3, 2]}, {"edges": np.array([4, 7])}):
             importance_weights(pi, mu, group, action, **options)
-    corrected_step(0.5, log_second_moment(pi, mu, np.array([1, 2, 0, 3])))
+    weighted_step(0.5, log_second_moment(pi, mu, np.array([1, 2, 0, 3])))
     drift = {"mu": [0.5, 0.3, 0.2], "pi": [0.4, 0.3, 0.3]}
     settings = DriftStudySettings(drifts={"a": drift}, rewards={"b": {"stock": 1}}, n=3, samples=4, replications=2)
     repeat_cell(settings, settings.cells[0])

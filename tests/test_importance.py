@@ -18,12 +18,12 @@ from oracles_importance import (
 from kofn.engine.drift.weights import importance_weights
 from kofn.kernels.importance.marginal import TRIM, log_marginal_of_others, make_marginal_work, marginal_work_size
 from kofn.kernels.importance.weights import (
-    corrected_step,
     count_pairs,
     log_product_of_others,
     log_second_moment,
     summarise_weights,
     weigh,
+    weighted_step,
 )
 
 EVEN, SPREAD = np.full((1, 3), 1 / 3), np.array([[0.4, 0.2, 0.4]])
@@ -259,10 +259,12 @@ def test_weights_are_clipped_and_summarised():
     assert summarise_weights(np.array([1e300, 1e300]))[1] == 2.0
 
 
-def test_a_corrected_step_is_a_step_of_at_most_one():
-    assert corrected_step(0.1, 1e-9) == pytest.approx(1e-10, rel=1e-8)
-    assert corrected_step(0.5, 2.0) == pytest.approx(1 - math.exp(-1))
-    assert (corrected_step(0.5, np.inf), corrected_step(0.0, np.inf), corrected_step(0.3, 0.0)) == (1.0, 0.0, 0.0)
+def test_a_weighted_step_is_that_of_as_many_steps():
+    assert weighted_step(0.1, 1.0) == 0.1
+    assert weighted_step(0.1, 3.0) == pytest.approx(1 - 0.9**3)
+    assert weighted_step(0.1, 1e-9) == pytest.approx(-1e-9 * math.log(0.9))
+    assert (weighted_step(0.5, np.inf), weighted_step(0.0, np.inf), weighted_step(0.3, 0.0)) == (1.0, 0.0, 0.0)
+    assert (weighted_step(1.0, 0.2), weighted_step(1.0, 0.0)) == (1.0, 0.0)
 
 
 # Arrays of samples.

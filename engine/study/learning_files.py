@@ -100,10 +100,11 @@ def check_learning_cell(path: Path, cell: LearningCell) -> bool:
 
 def check_learning_folder(folder: Path, games: set[str]) -> None:
     """Refuse to write beside results that are not those of an earlier study of learning of some of these games."""
-    if (folder / "study.h5").exists():
-        raise KofnFileError(
-            f"{folder / 'study.h5'}: a study of another kind, expected none; take another folder, or --force"
-        )
+    for other in ("study.h5", "drift.h5"):
+        if (folder / other).exists():
+            raise KofnFileError(
+                f"{folder / other}: a study of another kind, expected none; take another folder, or --force"
+            )
     path = folder / NAME
     if path.exists():
         with open_checked(path, FORMAT) as file:

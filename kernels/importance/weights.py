@@ -136,16 +136,23 @@ def log_second_moment(pi, mu, sizes):
     return total
 
 
-@kernel(forceinline=True)
-def corrected_step(alpha, weight):
-    """Step size 1 − exp(−alpha·weight) ≤ 1, alpha·weight to first order: that of many small steps in place of one large.
+@kernel(forceinline=True, error_model="numpy")
+def weighted_step(alpha, weight):
+    """Step size of a sample of weight w, 1 − (1 − alpha)^w ≤ 1: that of w updates in a row, and alpha itself for w = 1.
 
-    Source: Karampatziakis and Langford (2011), "Online importance weight aware updates", UAI, for a squared loss.
+    Source: Karampatziakis and Langford (2011), "Online importance weight aware updates", UAI; for a squared loss they
+    pass to the limit of many small steps, 1 − exp(−alpha w), which is less than alpha for w = 1.
 
     Parameters
     ----------
-    alpha, weight : float64   at least 0
+    alpha, weight : float64   at least 0, alpha at most 1
+
+    Returns
+    -------
+    float64
     """
-    if alpha == 0.0:
+    if weight == 1.0:
+        return alpha
+    if weight == 0.0 or alpha == 0.0:
         return 0.0
-    return -math.expm1(-alpha * weight)
+    return -math.expm1(weight * np.log1p(-alpha))

@@ -7,6 +7,7 @@ proportional to exp(+Q / T), so that a larger Q is more likely.
 import numpy as np
 
 from ..compilation import kernel
+from ..importance.weights import weighted_step
 from .choices import boltzmann_law, value_of_row
 
 
@@ -75,25 +76,6 @@ def update_mfac(q, bootstrap, theta, o, a, reward, o_next, alpha, actor_alpha, g
     for b in range(n_al):
         theta[o, b] -= actor_alpha * advantage * scratch[b]
     theta[o, a] += actor_alpha * advantage
-
-
-@kernel(forceinline=True, error_model="numpy")
-def weighted_step(alpha, weight):
-    """Step size of a transition of weight w, 1 − (1 − alpha)^w: that of w updates in a row, and never above 1.
-
-    Parameters
-    ----------
-    alpha, weight : float64
-
-    Returns
-    -------
-    float64
-    """
-    if weight == 1.0:
-        return alpha
-    if weight == 0.0:
-        return 0.0
-    return -np.expm1(weight * np.log1p(-alpha))
 
 
 @kernel(forceinline=True, error_model="numpy")
