@@ -1,5 +1,7 @@
 """Solves of games with a field of actions against labelled agents; sizes and refusals."""
 
+import concurrent.futures
+
 import numpy as np
 import oracles_inventory_exact as labelled
 import pytest
@@ -227,8 +229,13 @@ def test_listed_expectations_are_refused(expectation, rng):
         solve(game, 2, expectation=expectation)
 
 
-def test_other_methods_are_refused(rng):
+def test_other_methods_and_executors_are_refused(rng):
     game, _ = random_coupled_game(rng, of="actions")
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        pytest.raises(ValueError, match=r"^executor: found one for a game with a field, expected none"),
+    ):
+        solve(game, 2, executor=pool)
     assert solve(game, 2, method="recursion").method == "recursion"
     with pytest.raises(ValueError, match=r"^method: found 'symmetric-power', expected 'recursion' for a game with"):
         solve(game, 2, method="symmetric-power")

@@ -1,7 +1,10 @@
 """Exact values, best responses and refinement in games with a field of actions: against labelled agents, and simulations."""
 
+import json
+
 import numpy as np
 import pytest
+from command_runs import succeed
 from coupled_games import AXES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -120,6 +123,14 @@ def test_exploitability_is_that_of_labelled_agents(reward, seed, axes, k_local, 
         most = (start * best_response_value(oracle, n, player, *laws, reward=kind)).sum()
         assert abs(value - own) <= found.half_width + 1e-9
         assert abs(best - most) <= found.half_width + 1e-9
+
+
+def test_commands_serve_such_games(tmp_path):
+    solved = tmp_path / "solved.h5"
+    succeed("solve", "gaussian-squeeze", "-k", 3, "-o", solved, "-q")
+    assert "local agents in 0" in succeed("inspect", solved, "--state", "0:3")
+    assert json.loads(succeed("evaluate", solved, "-n", 4, "--json", "-q"))["route"] == "joint actions"
+    assert json.loads(succeed("exploitability", solved, "-n", 4, "--json", "-q"))["team"]["local_gain"] > 0.0
 
 
 def test_what_does_not_fit_is_refused_with_its_sizes():

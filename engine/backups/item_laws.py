@@ -84,6 +84,28 @@ def check_items(plan: ItemPlan, what: str, memory_bytes: int, lower: str) -> Non
         )
 
 
+def agents_of(categories: np.ndarray) -> np.ndarray:
+    """The agents' categories in ascending order, int64[n_items, k], of counts int64[n_items, C] that add up to k."""
+    n_items, n_categories = categories.shape
+    listed = np.repeat(np.tile(np.arange(n_categories), n_items), categories.ravel())
+    return listed.reshape(n_items, int(categories[0].sum()))
+
+
+def distinct_items(laws: np.ndarray, categories: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each distinct pair of a law and a joint action first occurs, and the position of each item's pair among them.
+
+    Parameters
+    ----------
+    laws : int64[n_items]
+    categories : int64[n_items, C]
+    """
+    _, first, node = np.unique(laws, return_index=True, return_inverse=True)
+    # Far faster than sorting whole rows.
+    for column in agents_of(categories).T:
+        _, first, node = np.unique(node * categories.shape[1] + column, return_index=True, return_inverse=True)
+    return first, node
+
+
 class ItemTree:
     """What joint actions have in common: the nodes of each step, from the first agent to the last.
 
@@ -100,8 +122,8 @@ class ItemTree:
 
     def __init__(self, categories: np.ndarray, laws: np.ndarray, n_states: int):
         n_items, n_categories = categories.shape
-        self.k, self.n_states, self.n_items = int(categories[0].sum()), n_states, n_items
-        agents = np.repeat(np.tile(np.arange(n_categories), n_items), categories.ravel()).reshape(n_items, self.k)
+        agents = agents_of(categories)
+        self.k, self.n_states, self.n_items = agents.shape[1], n_states, n_items
         self.levels: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         # A node is the law that is followed and the first agents' categories.
         _, node = np.unique(laws, return_inverse=True)

@@ -13,7 +13,7 @@ from scipy.sparse import block_array, csr_array
 from ...kernels.lattice import lattice_size
 from ..action_classes import item_starts, list_counts
 from ..backups.action_fields import draw_weights, list_joint_actions
-from ..backups.item_laws import ItemLaws, ItemTree, plan_items
+from ..backups.item_laws import ItemLaws, ItemTree, distinct_items, plan_items
 from ..backups.selection import TooLargeError, default_memory_bytes, readable_bytes
 from ..coupling import Field
 from ..game import Game
@@ -220,7 +220,7 @@ class ExploringChain:
         indicator = indicator.reshape(len(counts), -1)
         others = self._items[item].reshape(len(item), -1)
         others[np.arange(len(item)), x * game.n_al + a] -= 1
-        keys = np.column_stack([self._of_field(self._P_l, f), others])
-        leaves, leaf = np.unique(keys, axis=0, return_inverse=True)
-        laws = ItemLaws(ItemTree(leaves[:, 1:], leaves[:, 0], game.n_sl), self._type_laws(s_g))
-        return laws.expect(indicator), leaf.ravel()
+        law = self._of_field(self._P_l, f)
+        first, leaf = distinct_items(law, others)
+        laws = ItemLaws(ItemTree(others[first], law[first], game.n_sl), self._type_laws(s_g))
+        return laws.expect(indicator), leaf
