@@ -96,7 +96,7 @@ def simulate_inventory(
     as_read = [policy_of(spec, each) for each in played[:runs]]
     sums = np.zeros((runs, parts.N_COUNTS), dtype=np.int64)
     profits, variances = np.zeros((runs, n)), np.zeros((runs, 2))
-    moments, imbalance = np.zeros((runs, 4)), np.zeros(runs, dtype=np.int64)
+    moments, imbalance = np.zeros((runs, 5)), np.zeros(runs, dtype=np.int64)
     kept = np.zeros((runs, periods if series else 0, parts.N_TOTALS), dtype=np.int64)
 
     def play(run: int) -> None:

@@ -79,8 +79,8 @@ class InventorySpec:
     orders: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 8)
     n_seasons: int = 2
     stock_levels: tuple[int, ...] = (15, 25, 40)
-    order_edges: tuple[float, ...] | str = (1.0, 2.5, 3.5, 4.5, 5.5, 6.5)
-    production: float = 21.0
+    order_edges: tuple[float, ...] | str = (2.0, 3.5, 4.1, 4.5, 5.5, 6.5)
+    production: float = 22.0
     agents: int = 100
     demand: str | DemandHistory = "poisson"
     mean_demand: float = 15.0
@@ -296,7 +296,7 @@ SIZES: Mapping[str, InventorySpec] = {
     "medium": InventorySpec(),
     "large": InventorySpec(
         name="inventory-large", lot=3, max_backlog=16, max_inventory=24, max_transit=20, orders=(0, 2, 4, 6, 8, 10),
-        stock_levels=(18, 36), order_edges=(6.0, 8.0), agents=1000,
+        stock_levels=(18, 36), order_edges=(6.0, 8.25), agents=1000,
     ),
 }  # fmt: skip
 """The built-in sizes: 21, 231 and 861 local states."""
