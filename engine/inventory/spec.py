@@ -9,6 +9,7 @@ import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -120,6 +121,9 @@ class InventorySpec:
         if self.start not in STARTS:
             raise ValueError(f"start: found {shown(self.start)}, expected one of {', '.join(STARTS)}")
         if isinstance(self.demand, str) and self.demand not in KINDS:
+            if not Path(self.demand).suffix and not Path(self.demand).exists():
+                hint = suggestion(self.demand, KINDS)
+                raise ValueError(f"demand: found {shown(self.demand)}, expected {', '.join(KINDS)} or a CSV file{hint}")
             object.__setattr__(self, "demand", read_demand(self.demand))
         if not isinstance(self.demand, str | DemandHistory):
             raise ValueError(f"demand: found {shown(self.demand)}, expected {', '.join(KINDS)} or a CSV file")
