@@ -79,6 +79,11 @@ _PUBLIC = {
     "simulate_inventory": "inventory.simulate",
     "best_base_stock": "inventory.baselines",
     "read_inventory": "inventory.files",
+    "base_stock": "inventory.policies",
+    "constant_orders": "inventory.policies",
+    "learned_orders": "inventory.policies",
+    "random_orders": "inventory.policies",
+    "table_orders": "inventory.policies",
     "inventory_game": "inventory.tables",
     "DriftStudySettings": "study.drift_settings",
     "load_drift_study": "study.drift_settings",
@@ -111,6 +116,7 @@ if TYPE_CHECKING:
     from .engine.game_files import list_games, load_game
     from .engine.inventory.baselines import best_base_stock
     from .engine.inventory.files import read_inventory
+    from .engine.inventory.policies import base_stock, constant_orders, learned_orders, random_orders, table_orders
     from .engine.inventory.simulate import simulate_inventory
     from .engine.inventory.spec import InventorySpec
     from .engine.inventory.tables import inventory_game

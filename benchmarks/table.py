@@ -51,7 +51,7 @@ def rows(report: dict) -> list[tuple[str, str, str]]:
             )
         )
     table += solves(medians, extra) + evaluations(medians, extra) + studies(medians, extra) + equilibria(medians, extra)
-    table += learning(medians, extra)
+    table += learning(medians, extra) + inventories(medians, extra)
     for game in ("formation", "dense"):
         for n in (14, 10**3, 10**6, 10**9):
             name = f"test_million_steps[{game}-{n}]"
@@ -157,6 +157,18 @@ def learning(medians: dict, extra: dict) -> list[tuple[str, str, str]]:
             )
             against = f"{rate / facts['numpy_agent_steps_per_s']:.1f} × vectorised NumPy"
             table.append((what, seconds(medians[name]), against))
+    return table
+
+
+def inventories(medians: dict, extra: dict) -> list[tuple[str, str, str]]:
+    """A year of retailers, unit by unit."""
+    table = []
+    for n in (100, 1000):
+        name = f"test_year_of_retailers[{n}]"
+        if name in medians:
+            facts = extra[name]
+            what = f"365 periods of {n} retailers, `inventory`, unit by unit, one core"
+            table.append((what, seconds(medians[name]), f"{facts['numpy_over_kernel']:.1f} × vectorised NumPy"))
     return table
 
 

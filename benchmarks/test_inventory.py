@@ -31,7 +31,7 @@ def run_numpy(n, seed):
         wanted, sent = order.sum(), order
         if wanted > stock:
             sent = np.diff((stock * np.cumsum(order) + rng.integers(wanted)) // wanted, prepend=0)
-        stock = min(stock - sent.sum() + 21 * n, 40 * n)
+        stock = min(stock - sent.sum() + 22 * n, 40 * n)
         late = rng.random(n) < spec.slip
         in_transit = np.where(late, np.minimum(z + sent, lot * spec.max_transit), sent)
         on_shelf = np.maximum(x, 0) + z + sent - in_transit

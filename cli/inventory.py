@@ -74,7 +74,7 @@ def inventory(
     \b
     Example:
         kofn inventory tiny --runs 5 --policy base-stock
-        kofn inventory medium -n 100 --policy constant --runs 3 -o year.h5 --figure year.png
+        kofn inventory tiny -n 20 --policy constant --periods 90 --runs 3 -o quarter.h5 --figure quarter.png
     """
     from ..engine.files import check_writable
     from ..engine.inventory.comparison import compare_inventory
@@ -151,12 +151,12 @@ def say_inventory(found):
         mark = " (asked for)" if name == found.played else ""
         say(f"{name:<12}{summary['policy']}{mark}")
     say("")
-    say(f"{'':<18}" + "".join(f"{name:>19}" for name in summaries) + "  unit")
+    say(f"{'':<16}" + "".join(f"{name:>22}" for name in summaries) + "  unit")
     for metric, (unit, _, _) in METRICS.items():
         cells = (_with_interval(summary["metrics"][metric]) for summary in summaries.values())
-        say(f"{metric:<18}" + "".join(f"{cell:>19}" for cell in cells) + f"  {unit}")
+        say(f"{metric:<16}" + "".join(f"{cell:>22}" for cell in cells) + f"  {unit}")
     cells = (f"{summary['metrics']['profit']['system_mean']:.4g}" for summary in summaries.values())
-    say(f"{'system profit':<18}" + "".join(f"{cell:>19}" for cell in cells) + "  money per period")
+    say(f"{'system profit':<16}" + "".join(f"{cell:>22}" for cell in cells) + "  money per period")
     say("")
     gap = found.difference
     if gap is None:

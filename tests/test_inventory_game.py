@@ -222,6 +222,10 @@ def test_missing_and_unreadable_demand_files(tmp_path):
         ({"amplitude": 20}, "amplitude: found 20, expected at most mean_demand, 15"),
         ({"target": 100}, "target: found 100, expected at most 60 units"),
         ({"start": "here"}, "start: found 'here', expected one of target, uniform"),
+        (
+            {"demand": "poison"},
+            "demand: found 'poison', expected poisson, uniform or a CSV file; did you mean poisson?",
+        ),
         ({"demand": 3}, "demand: found 3, expected poisson, uniform or a CSV file"),
         ({"produktion": 3}, "constants: found produktion, expected one of lot,"),
         ({"agents": 0}, "agents: found 0"),

@@ -85,6 +85,7 @@ def test_goods_balance(spec, n, mode, kind, slip, random):
     np.testing.assert_array_equal(np.diff(backlog), flow["DEMANDED"] - flow["SERVED"] - flow["LOST"])
     assert (series[..., : parts.PRODUCED] >= 0).all()
     assert upstream == "levels" or not series[..., parts.ADJUSTED].any()
+    np.testing.assert_allclose(series[..., parts.ADJUSTED].mean(axis=1) / n, found.metrics["added"], rtol=0, atol=1e-9)
     assert (store <= n * spec.stock_levels[-1]).all()
     assert (on_hand <= n * spec.lot * spec.max_inventory).all()
     assert (transit <= n * spec.lot * spec.max_transit).all()

@@ -79,7 +79,8 @@ def _draw(axes: Axes, runs: InventoryRuns, place: int, colour: Any, style: Any, 
     mean, half = mean_curve(values)
     periods = np.arange(mean.size)
     axes.plot(periods, mean, color=colour, ls=style, lw=1.2, label=label or None)
-    if np.isfinite(half).all():
+    # Demand is there to compare with.
+    if np.isfinite(half).all() and place != parts.DEMANDED:
         axes.fill_between(periods, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
 
 

@@ -32,7 +32,7 @@ _ARRAYS = (
     (
         "moments",
         ("run", "moment"),
-        "sums over periods: mean order, its square, mean demand, its square",
+        "sums over periods: mean order, its square, mean demand, its square, units added upstream",
         "units, units2",
     ),
     ("series", ("run", "period", "total"), "totals over the retailers at the end of each period", "units"),
@@ -80,7 +80,7 @@ def _read_runs(group: h5py.Group) -> InventoryRuns:
     config = json.loads(read_text(group, "config"))
     runs, n = config["runs"], config["n"]
     shapes = {
-        "sums": (runs, parts.N_COUNTS), "retailer_profit": (runs, n), "variances": (runs, 2), "moments": (runs, 4),
+        "sums": (runs, parts.N_COUNTS), "retailer_profit": (runs, n), "variances": (runs, 2), "moments": (runs, 5),
         "series": (runs, config["periods"] if "series" in group else 0, parts.N_TOTALS),
     }  # fmt: skip
     arrays = {

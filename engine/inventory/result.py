@@ -27,6 +27,7 @@ METRICS: dict[str, tuple[str, str, bool]] = {
     "sent": (PER_PERIOD, "goods sent", True),
     "lost": (PER_PERIOD, "demand lost beyond the backlog that customers stand", True),
     "spoiled": (PER_PERIOD, "stock taken away beyond what the store holds", True),
+    "added": (PER_PERIOD, "goods that levels and bins of the table game add upstream", True),
     "fill_rate": ("share of demand", "demand served in its period", False),
     "short_periods": ("share of periods", "periods in which a retailer could not serve all", False),
     "bullwhip": ("1", "variance of a retailer's orders / of its demand", False),
@@ -44,7 +45,8 @@ class InventoryRuns:
     sums : int64[runs, N_COUNTS]          counts of `kernels.inventory.parts`, summed over retailers and periods
     retailer_profit : float64[runs, n]    money per period of each retailer
     variances : float64[runs, 2]          over time, of a retailer's orders and of its demand, mean over retailers; units²
-    moments : float64[runs, 4]            Σ over periods of the mean order, its square, the mean demand, its square
+    moments : float64[runs, 5]            Σ over periods of the mean order, its square, the mean demand, its square, and of what
+        rounding to levels and bins added to the upstream stock per retailer
     series : int64[runs, periods, N_TOTALS]    totals over the retailers; or int64[runs, 0, N_TOTALS]
     wall_time_s : float
     versions : dict
@@ -79,6 +81,7 @@ class InventoryRuns:
                 "spoiled": each[:, parts.SPOILED],
                 "fill_rate": each[:, parts.SERVED_AT_ONCE] / each[:, parts.DEMANDED],
                 "short_periods": each[:, parts.SHORT_PERIODS],
+                "added": mean[:, 4],
                 "bullwhip": self.variances[:, 0] / self.variances[:, 1],
                 "system_bullwhip": (mean[:, 1] - mean[:, 0] ** 2) / (mean[:, 3] - mean[:, 2] ** 2),
             }

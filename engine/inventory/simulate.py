@@ -24,7 +24,7 @@ from .world import SEASONS, UNITS, UPSTREAM, policy_of, world_of
 MAX_ORDERED = 2**31
 """Units that all retailers together may order in a period: products of two such numbers fit 64 bits."""
 
-MAX_RUNS = 2**31
+MAX_RUNS = 2**30
 MAX_PERIODS = 10_000_000
 
 
@@ -96,7 +96,7 @@ def simulate_inventory(
     as_read = [policy_of(spec, each) for each in played[:runs]]
     sums = np.zeros((runs, parts.N_COUNTS), dtype=np.int64)
     profits, variances = np.zeros((runs, n)), np.zeros((runs, 2))
-    moments, imbalance = np.zeros((runs, 4)), np.zeros(runs, dtype=np.int64)
+    moments, imbalance = np.zeros((runs, 5)), np.zeros(runs, dtype=np.int64)
     kept = np.zeros((runs, periods if series else 0, parts.N_TOTALS), dtype=np.int64)
 
     def play(run: int) -> None:
@@ -151,8 +151,10 @@ def _check_sizes(
     most = MAX_ORDERED // (spec.lot * max(spec.max_transit, spec.max_inventory, spec.stock_levels[-1]))
     if n > most:
         raise ValueError(f"n: found {n} retailers, expected at most {most}")
-    if periods > MAX_PERIODS or runs + first_run > MAX_RUNS + 2**30:
-        raise ValueError(f"periods, runs: found {periods} and {runs}, expected at most {MAX_PERIODS} and {2**30}")
+    if periods > MAX_PERIODS or runs > MAX_RUNS or not 0 <= first_run <= 2**32 - runs:
+        raise ValueError(
+            f"periods, runs: found {periods} and {runs} from {first_run}, expected at most {MAX_PERIODS} and {MAX_RUNS}"
+        )
     needed = 8 * (runs * n + n * (parts.N_COUNTS + 5) + (runs * periods * parts.N_TOTALS if series else 0))
     available = default_memory_bytes() if memory_bytes is None else memory_bytes
     if needed > available:

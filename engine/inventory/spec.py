@@ -9,6 +9,7 @@ import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -79,8 +80,8 @@ class InventorySpec:
     orders: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 8)
     n_seasons: int = 2
     stock_levels: tuple[int, ...] = (15, 25, 40)
-    order_edges: tuple[float, ...] | str = (1.0, 2.5, 3.5, 4.5, 5.5, 6.5)
-    production: float = 21.0
+    order_edges: tuple[float, ...] | str = (2.0, 3.5, 4.1, 4.5, 5.5, 6.5)
+    production: float = 22.0
     agents: int = 100
     demand: str | DemandHistory = "poisson"
     mean_demand: float = 15.0
@@ -120,6 +121,9 @@ class InventorySpec:
         if self.start not in STARTS:
             raise ValueError(f"start: found {shown(self.start)}, expected one of {', '.join(STARTS)}")
         if isinstance(self.demand, str) and self.demand not in KINDS:
+            if not Path(self.demand).suffix and not Path(self.demand).exists():
+                hint = suggestion(self.demand, KINDS)
+                raise ValueError(f"demand: found {shown(self.demand)}, expected {', '.join(KINDS)} or a CSV file{hint}")
             object.__setattr__(self, "demand", read_demand(self.demand))
         if not isinstance(self.demand, str | DemandHistory):
             raise ValueError(f"demand: found {shown(self.demand)}, expected {', '.join(KINDS)} or a CSV file")
@@ -299,7 +303,7 @@ SIZES: Mapping[str, InventorySpec] = {
     "medium": InventorySpec(),
     "large": InventorySpec(
         name="inventory-large", lot=3, max_backlog=16, max_inventory=24, max_transit=20, orders=(0, 2, 4, 6, 8, 10),
-        stock_levels=(18, 36), order_edges=(6.0, 8.0), agents=1000,
+        stock_levels=(18, 36), order_edges=(6.0, 8.25), agents=1000,
     ),
 }  # fmt: skip
 """The built-in sizes: 21, 231 and 861 local states."""

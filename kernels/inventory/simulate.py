@@ -197,6 +197,7 @@ def _note(totals, n, out_moments, out_series, period):
     out_moments[1] += ordered * ordered
     out_moments[2] += demand
     out_moments[3] += demand * demand
+    out_moments[4] += totals[parts.ADJUSTED] / n
     if out_series.shape[0] > 0:
         for place in range(parts.N_TOTALS):
             out_series[period, place] = totals[place]
@@ -240,15 +241,13 @@ def _supply(world, level, stock, retailers, uniforms, totals):
     produced = np.int64(made)
     if uniforms[2 * n] < made - produced:
         produced += 1
+    # Production stops when the store is full.
+    produced = min(produced, world.levels[-1] * n - (stock - sent))
+    totals[parts.PRODUCED], totals[parts.UPSTREAM] = produced, stock - sent + produced
     if world.by_levels != 0:
         level = category_at(world.stock_law[level, f], uniforms[2 * n + 1])
+        totals[parts.ADJUSTED] = world.levels[level] * n - totals[parts.UPSTREAM]
         totals[parts.UPSTREAM] = world.levels[level] * n
-        totals[parts.ADJUSTED] = totals[parts.UPSTREAM] - (stock - sent + produced)
-    else:
-        # Production stops when the store is full.
-        produced = min(produced, world.levels[-1] * n - (stock - sent))
-        totals[parts.UPSTREAM] = stock - sent + produced
-    totals[parts.PRODUCED] = produced
     return level
 
 
@@ -284,7 +283,8 @@ def simulate_run(world, policy, seed, run, n_periods, out_counts, out_moments, o
     seed : uint64
     run, n_periods : int64              number of the run in the random streams
     out_counts : int64[n, N_COUNTS]     zeros; sums over the periods, for each retailer
-    out_moments : float64[4]            zeros; Σ over the periods of the mean order, its square, the mean demand, its square
+    out_moments : float64[5]            zeros; Σ over the periods of the mean order, its square, the mean demand, its square, and of
+        what rounding to levels and bins added to the upstream stock per retailer
     out_series : int64[n_periods, N_TOTALS] or int64[0, N_TOTALS]   totals over the retailers, where kept
 
     Returns
