@@ -9,11 +9,12 @@ from oracles_flow import Labelled, fixed_points, response_values, silhouette_by_
 from scipy import stats
 
 import kofn
+from kofn.engine.backups.selection import TooLargeError
 from kofn.engine.coupling import Field
 from kofn.engine.equilibrium.clusters import Habits, cluster_runs, distance, habits, silhouette
 from kofn.engine.equilibrium.flow import agents_flow, mean_field_flow
 from kofn.engine.equilibrium.flow_check import check_response
-from kofn.engine.equilibrium.flow_gaps import learned_gaps
+from kofn.engine.equilibrium.flow_gaps import gap_of_law, learned_gaps
 from kofn.engine.equilibrium.flow_law import law_of_table, learned_law
 from kofn.engine.equilibrium.flow_response import flow_gap
 from kofn.engine.game import Game
@@ -413,6 +414,12 @@ def test_bad_laws_and_responses_are_refused(rng, three_agents):
         with pytest.raises(ValueError) as caught:
             law_of_table(game, table)
         assert line in str(caught.value)
+    with pytest.raises(TooLargeError, match="lower the bins that agents see or the states"):
+        flow_gap(played, mean_field_flow(played, steps=50), memory_bytes=100)
+    with pytest.raises(ValueError, match="flow: found 'x', expected one of mean-field, agents"):
+        gap_of_law(played, 3, flow="x")
+    with pytest.raises(ValueError, match="values: found shape"):
+        check_response(played, np.full(12, -1), 3, values=np.zeros(12))
     with pytest.raises(ValueError, match="response: found"):
         check_response(played, np.full(12, 7), 3)
     with pytest.raises(ValueError, match="runs: found 1, expected at least 2"):
