@@ -139,9 +139,12 @@ def _say_gaps(found):
     if found.checks:
         check = found.checks[0]
         say(
-            f"check           one of {found.n} agents, {check.runs} paths of {check.steps} steps, common random numbers; "
-            f"±: 95 %, paired; floor: two independent arms of the policy; detectable: with 80 %"
+            f"check           one of {found.n} agents responds; {check.runs} paths of {check.steps} steps, common random numbers"
         )
+        say(
+            "                ±: 95 %, paired; expected: gain from the same starts; floor: ± of two independent arms of the policy;"
+        )
+        say("                detectable: gain that is told from 0 with a probability of 80 %")
     if found.clusters is not None:
         say(f"clusters        {found.clusters.verdict()}")
     say(f"time            {readable_seconds(found.wall_time_s)}")
@@ -150,14 +153,15 @@ def _say_gaps(found):
 def _check_head(found):
     if not found.checks:
         return ""
-    return f"  {f'n = {found.n}':>12} {'±':>9}  {'floor':>9}  {'detectable':>10}"
+    return f"  {f'n = {found.n}':>12} {'±':>9}  {'expected':>10}  {'floor':>9}  {'detectable':>10}"
 
 
 def _check_cells(found, i):
     if not found.checks:
         return ""
     check = found.checks[i]
-    return f"  {check.gain:>12.4g} {check.gain_half_width:>9.2g}  {check.noise_floor:>9.2g}  {check.detectable:>10.2g}"
+    numbers = f"  {check.gain:>12.4g} {check.gain_half_width:>9.2g}  {check.predicted.mean():>10.4g}"
+    return f"{numbers}  {check.noise_floor:>9.2g}  {check.detectable:>10.2g}"
 
 
 def _mean_in_words(found, name):

@@ -9,11 +9,12 @@ from oracles_flow import Labelled, fixed_points, response_values, silhouette_by_
 from scipy import stats
 
 import kofn
+from kofn.engine.backups.selection import TooLargeError
 from kofn.engine.coupling import Field
 from kofn.engine.equilibrium.clusters import Habits, cluster_runs, distance, habits, silhouette
 from kofn.engine.equilibrium.flow import agents_flow, mean_field_flow
 from kofn.engine.equilibrium.flow_check import check_response
-from kofn.engine.equilibrium.flow_gaps import learned_gaps
+from kofn.engine.equilibrium.flow_gaps import gap_of_law, learned_gaps
 from kofn.engine.equilibrium.flow_law import law_of_table, learned_law
 from kofn.engine.equilibrium.flow_response import flow_gap
 from kofn.engine.game import Game
@@ -94,10 +95,10 @@ def test_seasons_settle_into_their_period(rng):
 
 
 def test_common_noise_has_the_frequencies_of_its_chain(rng):
-    # s_g does not look at the agents, so its long run is known; 20,000 steps of a chain that forgets within two.
+    # s_g does not look at the agents, so its long run is known; 10,000 steps of a chain that forgets within two.
     P_g = [[0.6, 0.4], [0.7, 0.3]]
     game = coupled_game(rng, n_sg=2, P_g=P_g)
-    flow = mean_field_flow(random_law(rng, game))
+    flow = mean_field_flow(random_law(rng, game), steps=10_000)
     assert not flow.exact
     share = flow.visits[flow.contexts[:, 0] == 0].sum() / flow.visits.sum()
     assert abs(share - 0.7 / 1.1) < 0.02
@@ -135,12 +136,12 @@ def test_flow_of_three_agents_is_that_of_labelled_agents(three_agents):
 
 @pytest.mark.parametrize("of", ["states", "actions"])
 def test_many_agents_flow_like_infinitely_many(rng, of):
-    # s_g looks at nobody and the edges are far from every mean, so that 4000 agents are a mean field but for 1/√4000 = .016.
+    # s_g looks at nobody and the edges are far from every mean, so that 1000 agents are a mean field but for 1/√1000 = .03.
     game = coupled_game(rng, n_sg=2, P_g=[[0.5, 0.5], [0.2, 0.8]])
     seen = Field(of=of, weights=np.array([0.0, 1.0, 0.4])[: game.n_sl if of == "states" else 2], edges=([0.02, 0.98],))
     game = dataclasses.replace(game, field=seen)
     played = random_law(rng, game)
-    infinite, many = mean_field_flow(played), agents_flow(played, 4000, steps=4000, burn_in=20)
+    infinite, many = mean_field_flow(played), agents_flow(played, 1000, steps=4000, burn_in=20)
     np.testing.assert_array_equal(many.contexts, infinite.contexts)
     np.testing.assert_allclose(many.local_law, infinite.local_law, atol=0.02)
     np.testing.assert_allclose(many.action_law, infinite.action_law, atol=0.02)
@@ -221,22 +222,51 @@ def test_check_is_what_labelled_agents_earn(three_agents):
         return None if table[s_g, s, b] == KEEPS_LAW else int(table[s_g, s, b])
 
     burn_in, steps = 3, 12
-    check = check_response(played, gap.response, 3, runs=20_000, steps=steps, burn_in=burn_in, seed=2)
+    check = check_response(
+        played, gap.response, 3, values=gap.values, q=gap.q, runs=20_000, steps=steps, burn_in=burn_in, seed=2
+    )
     start = oracle.start(game.rho_g, game.rho_l)
     law = oracle.mean_return(start, burn_in, steps, game.gamma)
     best = oracle.mean_return(start, burn_in, steps, game.gamma, response)
-    errors = check.returns.std(axis=0, ddof=1) / np.sqrt(check.runs)
+    errors = check.quiet_returns.std(axis=0, ddof=1) / np.sqrt(check.runs)
     paired = check.differences.std(ddof=1) / np.sqrt(check.runs)
     z = stats.norm.isf(LEVEL / 2)
     assert abs(check.value - law) < z * errors[0]
-    assert abs(check.returns[:, 1].mean() - best) < z * errors[1]
+    assert abs(check.quiet_returns[:, 1].mean() - best) < z * errors[1]
     assert abs(check.gain - (best - law)) < z * paired
     # A response of other actions, or a burn-in of none, would be noticed: each is at least 10 standard errors away.
     other = oracle.mean_return(start, burn_in, steps, game.gamma, lambda *o: 1 - (response(*o) or 0))
     assert abs(other - best) > 10 * paired
     assert best - law > 10 * paired
-    # Common random numbers: the paired error is below that of independent arms.
+    # Common random numbers: the paired error is below that of independent arms. A part of what is left was known noise.
     assert check.gain_half_width < check.noise_floor
+    assert check.differences.var() < 0.8 * np.diff(check.returns).var()
+    gains = dict(zip(map(tuple, gap.flow.contexts), gap.gains, strict=True))
+    s_g, s, b = np.unravel_index(check.start, (2, 2, 3))
+    np.testing.assert_array_equal(check.predicted[:100], [gains[s_g[i], b[i]][s[i]] for i in range(100)])
+    plain = check_response(played, gap.response, 3, runs=50, steps=steps, burn_in=burn_in, seed=2)
+    np.testing.assert_array_equal(plain.returns, check.returns[:50])
+    np.testing.assert_array_equal(plain.noise, 0.0)
+
+
+@pytest.mark.parametrize("of", ["states", "actions"])
+def test_noise_has_mean_zero_whatever_the_values_are(rng, of):
+    game = coupled_game(rng, n_sg=2)
+    seen = Field(of=of, weights=np.array([0.0, 1.0, 0.5])[: game.n_sl if of == "states" else 2], edges=(EDGES,))
+    played = random_law(rng, dataclasses.replace(game, field=seen))
+    response = rng.integers(-1, 2, 18)
+    check = check_response(
+        played,
+        response,
+        2,
+        values=rng.normal(size=(2, 18)),
+        q=rng.normal(size=(2, 18, 2)),
+        runs=20_000,
+        steps=3,
+        burn_in=1,
+    )
+    error = check.noise.std(axis=0, ddof=1) / np.sqrt(check.runs)
+    assert (np.abs(check.noise.mean(axis=0)) < stats.norm.isf(LEVEL / 2) * error).all()
 
 
 def test_check_of_the_law_itself_has_no_gain_at_all(three_agents):
@@ -384,6 +414,12 @@ def test_bad_laws_and_responses_are_refused(rng, three_agents):
         with pytest.raises(ValueError) as caught:
             law_of_table(game, table)
         assert line in str(caught.value)
+    with pytest.raises(TooLargeError, match="lower the bins that agents see or the states"):
+        flow_gap(played, mean_field_flow(played, steps=50), memory_bytes=100)
+    with pytest.raises(ValueError, match="flow: found 'x', expected one of mean-field, agents"):
+        gap_of_law(played, 3, flow="x")
+    with pytest.raises(ValueError, match="values: found shape"):
+        check_response(played, np.full(12, -1), 3, values=np.zeros(12))
     with pytest.raises(ValueError, match="response: found"):
         check_response(played, np.full(12, 7), 3)
     with pytest.raises(ValueError, match="runs: found 1, expected at least 2"):

@@ -14,7 +14,7 @@ not: O(1/n).
 K is exact where the flow settled and each context is left in one way (`exact`): s_g is constant or moves deterministically, m has
 come back to where it was, and the contexts of the period determine what follows. Otherwise K closes over the context: it averages
 over what else m may be when (s_g, b) is met, as long-run frequencies of one simulated path, and the sampling error of that path is
-part of it.
+part of it. A path ends in one recurrent class of s_g, and in one of several limits of m: nothing is said of the others.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Any response's gain among n agents is a lower bound of the most that an agent can gain there, so this checks a computed gain from
 below, without the assumptions of the flow. Agent 0 keeps to the law in one arm and follows the response in the other; every draw of
-every agent is the same in both arms as long as their situations are. The gain is paired over runs.
+every agent is the same in both arms as long as their situations are. The gain is paired over runs, and freed of the noise of the
+agent's own draws, as far as the values of the decision problem tell what they were worth; that changes no mean.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from ...kernels.equilibrium.deviation import play_two_arms
+from ...kernels.equilibrium.deviation import Arms, play_two_arms
+from ...kernels.equilibrium.tagged import KEEPS_LAW
 from ...kernels.streams import checked_seed
 from ..evaluation.population_laws import in_threads
 from ..game import positive_integer
@@ -37,7 +39,9 @@ class FiniteCheck:
     ----------
     n, steps, burn_in, seed : int
     returns : float64[runs, 2]    of the law, of the response; r_g + the agent's own r_l
+    noise : float64[runs, 2]      in the returns, of mean 0; see `kernels.equilibrium.deviation.play_two_arms`
     start : int64[runs]           observation of the agent at the first step that counts
+    predicted : float64[runs]     what the decision problem has for its gain from there
     truncation : float            what later steps could add to a gain, at most
     """
 
@@ -46,7 +50,9 @@ class FiniteCheck:
     burn_in: int
     seed: int
     returns: np.ndarray
+    noise: np.ndarray
     start: np.ndarray
+    predicted: np.ndarray
     truncation: float
 
     @property
@@ -54,14 +60,19 @@ class FiniteCheck:
         return len(self.returns)
 
     @property
+    def quiet_returns(self) -> np.ndarray:
+        """Returns less their known noise, float64[runs, 2]."""
+        return self.returns - self.noise
+
+    @property
     def value(self) -> float:
         """Mean return of the law."""
-        return float(self.returns[:, 0].mean())
+        return float(self.quiet_returns[:, 0].mean())
 
     @property
     def differences(self) -> np.ndarray:
         """Response minus law, float64[runs]."""
-        return self.returns[:, 1] - self.returns[:, 0]
+        return self.quiet_returns[:, 1] - self.quiet_returns[:, 0]
 
     @property
     def gain(self) -> float:
@@ -76,7 +87,7 @@ class FiniteCheck:
     @property
     def noise_floor(self) -> float:
         """Half width that two arms of the law alone would have with independent random numbers."""
-        return math.sqrt(2.0) * half_width(self.returns[:, 0], LEVEL)
+        return math.sqrt(2.0) * half_width(self.quiet_returns[:, 0], LEVEL)
 
     @property
     def detectable(self) -> float:
@@ -94,6 +105,8 @@ def check_response(
     response: np.ndarray,
     n: int | None = None,
     *,
+    values: np.ndarray | None = None,
+    q: np.ndarray | None = None,
     runs: int = DEFAULT_RUNS,
     steps: int | None = None,
     burn_in: int = 200,
@@ -106,7 +119,9 @@ def check_response(
     played : PlayedLaw
     response : int32[n_o]      actions by observation, or KEEPS_LAW
     n : int, optional          agents; by default as many as learned
-    runs : int                 at least 2
+    values : float64[2, n_o], optional       of the law and of the response, such as those of `flow_gap`: what own moves are worth
+    q : float64[2, n_o, n_al], optional      and own actions. Without them no noise is taken out
+    runs : int
     steps : int, optional      that count; by default until later rewards weigh 1e-4 of all
     burn_in : int              steps of the law before, from the game's initial laws
     seed : int
@@ -134,19 +149,43 @@ def check_response(
     scene = scene._replace(rho_l=scene.rho_l / scene.rho_l.sum())
     sight, law, key = played.sight(), played.played(), checked_seed(seed)
     numbers = np.arange(runs, dtype=np.int64)
-    start, returns = np.zeros(runs, dtype=np.int64), np.zeros((runs, 2))
+    arms = _arms(played, table, values, q)
+    start, returns = np.zeros(runs, dtype=np.int64), np.zeros((runs, 2, 2))
     n_parts = min(runs, PARTS_PER_THREAD * numba.get_num_threads())
     ends = np.linspace(0, runs, n_parts + 1).astype(np.int64)
 
     def play(part: int) -> None:
         rows = slice(ends[part], ends[part + 1])
         play_two_arms(
-            scene, sight, law, table, key, numbers[rows], burn_in, steps, game.gamma, n, start[rows], returns[rows]
+            scene, sight, law, arms, key, numbers[rows], burn_in, steps, game.gamma, n, start[rows], returns[rows]
         )
 
     in_threads(play, n_parts)
     span = np.ptp(game.r_l) + np.ptp(game.r_g)
     truncation = float(span) * game.gamma**steps / (1.0 - game.gamma)
     return FiniteCheck(
-        n=n, steps=steps, burn_in=burn_in, seed=int(key), returns=returns, start=start, truncation=truncation
+        n=n,
+        steps=steps,
+        burn_in=burn_in,
+        seed=int(key),
+        returns=returns[..., 0],
+        noise=returns[..., 1],
+        start=start,
+        predicted=np.zeros(runs) if values is None else np.diff(np.asarray(values), axis=0)[0, start],
+        truncation=truncation,
     )
+
+
+def _arms(played: PlayedLaw, response: np.ndarray, values: np.ndarray | None, q: np.ndarray | None) -> Arms:
+    n_o, n_al = played.table.shape
+    found = np.zeros((2, n_o)) if values is None else np.array(values, dtype=np.float64)
+    by_action = np.zeros((2, n_o, n_al)) if q is None else np.array(q, dtype=np.float64)
+    for name, array, shape in (("values", found, (2, n_o)), ("q", by_action, (2, n_o, n_al))):
+        if array.shape != shape or not np.isfinite(array).all():
+            raise ValueError(f"{name}: found shape {array.shape}, expected {shape} of finite numbers")
+    if played.seen.of == "states":
+        # b depends on the own next state then: a value may look at it no more than at its mean.
+        by_b = found.reshape(2, -1, played.seen.n_values)
+        found = np.repeat(by_b.mean(axis=2), played.seen.n_values, axis=1)
+    keeps = np.full(n_o, KEEPS_LAW, dtype=np.int32)
+    return Arms(response=np.stack([keeps, response]), value=found, q=by_action)

@@ -83,8 +83,9 @@ def gap_of_law(
     (FlowGap, FiniteCheck or None)
     """
     gap = flow_gap(played, _flow_of(played, n, flow, steps, seed), memory_bytes=memory_bytes)
-    check = check_response(played, gap.response, n, runs=check_runs, seed=seed) if check_runs else None
-    return gap, check
+    if not check_runs:
+        return gap, None
+    return gap, check_response(played, gap.response, n, values=gap.values, q=gap.q, runs=check_runs, seed=seed)
 
 
 def _flow_of(played: PlayedLaw, n: int | None, flow: str, steps: int, seed: int) -> Flow:

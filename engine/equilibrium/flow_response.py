@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -55,6 +56,9 @@ class FlowGap:
     nash_conv : float             sum of the positive parts of the gains, one term for each kind of agent
     own_values, gains : float64[n_c, n_sl]    by context and own state
     response : int32[n_o]         a best action by observation; KEEPS_LAW where the law is as good, or the context is never met
+    values : float64[2, n_o]      of the law, and the largest, by observation; where the context is never met the mean over those
+        with the same own state
+    q : float64[2, n_o, n_al]     Q with these values; 0 where the context is never met
     """
 
     flow: Flow
@@ -70,6 +74,8 @@ class FlowGap:
     own_values: np.ndarray
     gains: np.ndarray
     response: np.ndarray
+    values: np.ndarray
+    q: np.ndarray
 
 
 def flow_gap(played: PlayedLaw, flow: Flow, *, memory_bytes: int | None = None) -> FlowGap:
@@ -112,17 +118,20 @@ def flow_gap(played: PlayedLaw, flow: Flow, *, memory_bytes: int | None = None) 
         nash_conv=max(gain, 0.0) + max(global_gain or 0.0, 0.0),
         own_values=own,
         gains=gains,
-        response=_by_observation(played, flow, response),
+        response=_by_observation(played, flow, response, np.int32(KEEPS_LAW)),
+        values=np.stack([_by_observation(played, flow, value, value.mean(axis=0)[:, None]) for value in (own, best)]),
+        q=np.stack([_by_observation(played, flow, problem.q(value), 0.0) for value in (own, best)]),
     )
 
 
-def _by_observation(played: PlayedLaw, flow: Flow, response: np.ndarray) -> np.ndarray:
-    """A response int32[n_c, n_sl] as int32[n_o]."""
+def _by_observation(played: PlayedLaw, flow: Flow, table: np.ndarray, elsewhere: Any) -> np.ndarray:
+    """A table [n_c, n_sl, …] as one by observation, [n_o, …], with something else in contexts that are never met."""
     game = played.game
-    table = np.full((game.n_sg, game.n_sl, played.seen.n_values), KEEPS_LAW, dtype=np.int32)
+    found = np.empty((game.n_sg, game.n_sl, played.seen.n_values, *table.shape[2:]), dtype=table.dtype)
+    found[:] = elsewhere
     s_g, b = flow.contexts.T
-    table[s_g, :, b] = response
-    return table.ravel()
+    found[s_g, :, b] = table
+    return found.reshape(-1, *table.shape[2:])
 
 
 class TaggedProblem:

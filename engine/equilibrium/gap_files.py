@@ -41,6 +41,7 @@ NUMBERS = {
 CHECKED = {
     "check_value": "mean return of the law among n agents",
     "check_gain": "mean paired gain of the response",
+    "check_predicted": "mean gain in the decision problem from the same starts",
     "check_half_width": "half width of its 95 % interval",
     "check_noise_floor": "half width of two arms of the law with independent random numbers",
     "check_detectable": "smallest gain that is told from 0 with a probability of 80 %",
@@ -49,13 +50,20 @@ CHECKED = {
 
 def check_numbers(found: LearnedGaps) -> dict[str, np.ndarray]:
     """The numbers of the checks by their names in `CHECKED`, float64[runs]; empty without checks."""
-    attributes = ("value", "gain", "gain_half_width", "noise_floor", "detectable")
     if not found.checks:
         return {}
-    return {
-        name: np.array([getattr(check, attribute) for check in found.checks])
-        for name, attribute in zip(CHECKED, attributes, strict=True)
-    }
+    columns = [
+        (
+            check.value,
+            check.gain,
+            float(check.predicted.mean()),
+            check.gain_half_width,
+            check.noise_floor,
+            check.detectable,
+        )
+        for check in found.checks
+    ]
+    return dict(zip(CHECKED, np.array(columns).T, strict=True))
 
 
 def write_gaps(path: str | Path, found: LearnedGaps, *, overwrite: bool = False) -> None:
@@ -84,11 +92,10 @@ def write_gaps(path: str | Path, found: LearnedGaps, *, overwrite: bool = False)
         for name, column in check_numbers(found).items():
             create_array(file, name, column, axes=("run",), long_name=CHECKED[name], units="reward")
         if found.checks:
-            returns = np.stack([check.returns for check in found.checks])
-            create_array(
-                file, "check_returns", returns, axes=("run", "path", "arm"), units="reward",
-                long_name="discounted returns of one agent among n: of the law, of the response",
-            )  # fmt: skip
+            long_name = "discounted returns of one agent among n: of the law, of the response"
+            for name, text in (("returns", long_name), ("noise", "noise of mean 0 in the " + long_name)):
+                array = np.stack([getattr(check, name) for check in found.checks])
+                create_array(file, f"check_{name}", array, axes=("run", "path", "arm"), units="reward", long_name=text)
         create_array(
             file, "response", np.stack([gap.response for gap in found.gaps]), axes=("run", "observation"),
             long_name="best action by observation; -1 where the law is as good or the context is never met",

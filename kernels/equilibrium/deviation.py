@@ -28,6 +28,14 @@ class Played(NamedTuple):
     global_law: np.ndarray  # float64[n_sg, n_f or 1, n_ag], of the field of states before anyone acts
 
 
+class Arms(NamedTuple):
+    """What the first agent does in each of two arms, and values that the noise of its returns is told by."""
+
+    response: np.ndarray  # int32[2, n_o], actions by observation, or KEEPS_LAW
+    value: np.ndarray  # float64[2, n_o]; must not depend on b where b is of states
+    q: np.ndarray  # float64[2, n_o, n_al]
+
+
 class Crowd(NamedTuple):
     """The agents of one run, and work space."""
 
@@ -158,41 +166,90 @@ def play_step(scene, sight, played, response, s_g, stream, crowd):
 
 
 @kernel(error_model="numpy")
-def _discounted_return(scene, sight, played, response, seed, run, first_step, n_steps, gamma, s_g, crowd):
-    """Discounted rewards of the first agent over some steps; `crowd` goes on from where it is."""
+def _noise_of_action(law, q, a):
+    """Q of the action less its mean under the law that it was drawn from."""
+    mean = 0.0
+    for x in range(law.shape[0]):
+        mean += law[x] * q[x]
+    return q[a] - mean
+
+
+@kernel(error_model="numpy")
+def _noise_of_move(global_row, row, value, o, n_values):
+    """Value of the observation less its mean over the next s_g and the own next state, which are independent given b."""
+    mean = 0.0
+    for t in range(global_row.shape[0]):
+        if global_row[t] == 0.0:
+            continue
+        first = t * row.shape[0] * n_values + o % n_values
+        at_t = 0.0
+        for s in range(row.shape[0]):
+            at_t += row[s] * value[first + s * n_values]
+        mean += global_row[t] * at_t
+    return value[o] - mean
+
+
+@kernel(error_model="numpy")
+def _fill_global_row(scene, played, s_g, f, out_row):
+    """Law of the next s_g over the global agent's actions."""
+    law = played.global_law[s_g, f if played.global_law.shape[1] > 1 else 0]
+    moves = scene.P_g[s_g, f if scene.P_g.shape[1] > 1 else 0]
+    out_row[:] = 0.0
+    for a_g in range(law.shape[0]):
+        for t in range(out_row.shape[0]):
+            out_row[t] += law[a_g] * moves[a_g, t]
+
+
+@kernel(error_model="numpy")
+def _play_arm(scene, sight, played, arms, arm, seed, run, steps, gamma, s_g, crowd, out_return):
+    """Discounted rewards of the first agent over some steps, and the noise in them; `crowd` goes on from where it is."""
     stream = new_stream(seed)
-    total, weight = 0.0, 1.0
-    for step in range(first_step, first_step + n_steps):
+    response, value, q = arms.response[arm], arms.value[arm], arms.q[arm]
+    n_values = count_values(sight.lens)
+    global_row = np.zeros(scene.P_g.shape[0])
+    out_return[:] = 0.0
+    weight = 1.0
+    for step in range(steps[0], steps[1]):
         seek(stream, PURPOSE_ROLLOUT, run, step)
-        s_g, _, reward = play_step(scene, sight, played, response, s_g, stream, crowd)
-        total += weight * reward
+        o, s, s_g_before = crowd.seen[0], crowd.states[0], s_g
+        s_g, f, reward = play_step(scene, sight, played, response, s_g, stream, crowd)
+        out_return[0] += weight * reward
+        a = crowd.actions[0]
+        if response[o] == KEEPS_LAW:
+            out_return[1] += weight * _noise_of_action(played.law[o], q[o], a)
         weight *= gamma
-    return total
+        row = scene.P_l[s_g_before, f if scene.P_l.shape[1] > 1 else 0, s, a]
+        _fill_global_row(scene, played, s_g_before, f, global_row)
+        out_return[1] += weight * _noise_of_move(global_row, row, value, np.int64(crowd.seen[0]), n_values)
 
 
 @kernel(nogil=True, error_model="numpy")
-def play_two_arms(scene, sight, played, response, seed, runs, burn_in, n_steps, gamma, n, out_start, out_returns):
-    """Discounted returns of the first of n agents who keeps to the law, and who follows a response; one row a run.
+def play_two_arms(scene, sight, played, arms, seed, runs, burn_in, n_steps, gamma, n, out_start, out_returns):
+    """Discounted returns of the first of n agents in two arms, with the noise that is known to be in them; one row a run.
 
-    All keep to the law for `burn_in` steps before; both arms go on from there with the same random numbers.
+    All keep to the law for `burn_in` steps before; both arms go on from there with the same random numbers. The noise is a sum of
+    martingale differences, so that its mean is 0 whatever the values are: what the agent's own action, its next state and the
+    next s_g were worth, by `arms.q` and `arms.value`, less the mean of that over their laws. Returns less noise have the same mean
+    as returns (Henderson and Glynn 2002, Approximating martingales for variance reduction in Markov process simulation).
 
     Parameters
     ----------
     scene : Scene
     sight : Sight
     played : Played
-    response : int32[n_o]
+    arms : Arms
     seed : uint64
-    runs : int64[n_runs]              numbers of the runs in the random streams, 0 to 2**32 − 1
+    runs : int64[n_runs]                 numbers of the runs in the random streams, 0 to 2**32 − 1
     burn_in, n_steps : int64
     gamma : float64
     n : int64
-    out_start : int64[n_runs]         observation of the first agent after the burn-in; overwritten
-    out_returns : float64[n_runs, 2]  overwritten
+    out_start : int64[n_runs]            observation of the first agent after the burn-in; overwritten
+    out_returns : float64[n_runs, 2, 2]  axes (arm, return or noise); overwritten
     """
     stream = new_stream(seed)
-    keep = np.full(response.shape[0], np.int32(KEEPS_LAW), np.int32)
+    keep = np.full(arms.response.shape[1], np.int32(KEEPS_LAW), np.int32)
     crowd, other = make_crowd(sight, n), make_crowd(sight, n)
+    steps = (burn_in, burn_in + n_steps)
     for row in range(runs.shape[0]):
         run = runs[row]
         s_g = start_crowd(scene, sight, seed, run, crowd)
@@ -203,12 +260,8 @@ def play_two_arms(scene, sight, played, response, seed, runs, burn_in, n_steps, 
         other.actions[:] = crowd.actions
         other.seen[:] = crowd.seen
         out_start[row] = crowd.seen[0]
-        out_returns[row, 0] = _discounted_return(
-            scene, sight, played, keep, seed, run, burn_in, n_steps, gamma, s_g, crowd
-        )
-        out_returns[row, 1] = _discounted_return(
-            scene, sight, played, response, seed, run, burn_in, n_steps, gamma, s_g, other
-        )
+        _play_arm(scene, sight, played, arms, 0, seed, run, steps, gamma, s_g, crowd, out_returns[row, 0])
+        _play_arm(scene, sight, played, arms, 1, seed, run, steps, gamma, s_g, other, out_returns[row, 1])
 
 
 @kernel(error_model="numpy")
