@@ -62,6 +62,18 @@ _PUBLIC = {
     "corrected_estimate": "drift.bound",
     "DriftEstimate": "drift.bound",
     "DriftBound": "drift.bound",
+    "learned_gaps": "equilibrium.flow_gaps",
+    "LearnedGaps": "equilibrium.flow_gaps",
+    "gap_of_law": "equilibrium.flow_gaps",
+    "learned_law": "equilibrium.flow_law",
+    "law_of_table": "equilibrium.flow_law",
+    "mean_field_flow": "equilibrium.flow",
+    "agents_flow": "equilibrium.flow",
+    "flow_gap": "equilibrium.flow_response",
+    "check_response": "equilibrium.flow_check",
+    "cluster_runs": "equilibrium.clusters",
+    "compare": "statistics.compare",
+    "score_study": "study.scores",
     "count_sensitivity": "sensitivity",
     "CountSensitivity": "sensitivity",
     "study": "study.run",
@@ -102,8 +114,14 @@ if TYPE_CHECKING:
     from .engine.drift.bound import DriftBound, DriftEstimate, corrected_estimate
     from .engine.drift.weights import ImportanceWeights, importance_weights
     from .engine.equilibrium.alternate import alternate
+    from .engine.equilibrium.clusters import cluster_runs
     from .engine.equilibrium.exploitability import Exploitability, exploitability
     from .engine.equilibrium.files import read_equilibrium, write_equilibrium
+    from .engine.equilibrium.flow import agents_flow, mean_field_flow
+    from .engine.equilibrium.flow_check import check_response
+    from .engine.equilibrium.flow_gaps import LearnedGaps, gap_of_law, learned_gaps
+    from .engine.equilibrium.flow_law import law_of_table, learned_law
+    from .engine.equilibrium.flow_response import flow_gap
     from .engine.equilibrium.mean_field import MeanFieldGains, mean_field_gains
     from .engine.equilibrium.result import Equilibrium
     from .engine.equilibrium.settings import AlternationSettings
@@ -135,6 +153,7 @@ if TYPE_CHECKING:
     from .engine.solution import Solution
     from .engine.solution_files import read_solution, write_solution
     from .engine.solve import ConvergenceError, solve
+    from .engine.statistics.compare import compare
     from .engine.study.drift import run_drift_study
     from .engine.study.drift_files import read_drift_study
     from .engine.study.drift_results import DriftStudy
@@ -146,6 +165,7 @@ if TYPE_CHECKING:
     from .engine.study.learning_settings import LearningStudySettings, load_learning_study
     from .engine.study.results import Study
     from .engine.study.run import run_study, study
+    from .engine.study.scores import score_study
     from .engine.study.settings import StudySettings, load_study
 
 

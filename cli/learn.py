@@ -29,6 +29,10 @@ from .signals import stop_on_signals
     "--measure", type=options.WholeNumber(1, 1000), default=None, metavar="POINTS",
     help="Evaluate the policies exactly at so many points of the learning time: gap to the optimum, exploitability.",
 )  # fmt: skip
+@click.option(
+    "--snapshots", type=options.WholeNumber(1, 10_000), default=None, metavar="COUNT",
+    help="Keep the tables on the way, at so many steps that grow by factors: kofn gap takes how far a run still moves for noise.",
+)  # fmt: skip
 @options.memory
 @options.threads
 @options.checkpoint_option("Time between checkpoints.")
@@ -44,6 +48,7 @@ def learn(
     output,
     figure,
     measure,
+    snapshots,
     memory,
     threads,
     checkpoint_every,
@@ -71,6 +76,8 @@ def learn(
     from ..engine.learning.measure import refuse_unmeasurable
     from ..engine.learning.settings import LearningSettings
 
+    if measure is not None and snapshots is not None:
+        raise click.UsageError("--measure and --snapshots exclude each other: what is measured is kept")
     options.check_is_no_input(output, game)
     check_writable(output, overwrite=force)
     if figure is not None:
@@ -80,7 +87,9 @@ def learn(
     options.check_checkpoint(checkpoint, resume=resume, force=force)
     loaded = load_game(game, agents=n, constants=constants)
     changes = {name: value for name, value in given.items() if value is not None}
-    settings = LearningSettings(n=options.number_of_agents(n, loaded), seed=seed, snapshots=measure or 0, **changes)
+    settings = LearningSettings(
+        n=options.number_of_agents(n, loaded), seed=seed, snapshots=measure or snapshots or 0, **changes
+    )
     if measure is not None:
         refuse_unmeasurable(loaded, settings, memory)
     options.use_threads(threads)

@@ -24,6 +24,7 @@ FORMATS = {
     "kofn-equilibrium": "approximate Nash equilibrium",
     "kofn-exploitability": "exploitability of a policy",
     "kofn-learned": "tables learned from samples",
+    "kofn-gap": "best responses to learned policies",
     "kofn-inventory": "simulated inventories",
     "kofn-cell": "cell of a study",
     "kofn-study": "study",

@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..equilibrium.flow import mean_field_flow
-from ..equilibrium.flow_gaps import LearnedGaps, learned_gaps
+from ..equilibrium.flow_gaps import LearnedGaps, gap_of_law, learned_gaps
 from ..equilibrium.flow_law import law_of_table, why_no_flow
-from ..equilibrium.flow_response import flow_gap
 from ..files import KofnFileError, write_bytes_atomically
 from ..inventory.baselines import Search, best_base_stock, best_constant
 from ..inventory.policies import OrderPolicy, learned_orders, random_orders, table_law
@@ -214,8 +212,9 @@ class _Rules:
             found = play_of_retailers(spec, [policy] * self._runs, self._n, settings, should_stop)
             if settings.gains:
                 law = law_of_table(game, table_law(spec, policy), n=self._n)
-                flow = mean_field_flow(law, steps=settings.flow_steps, seed=settings.seed)
-                gap = flow_gap(law, flow, memory_bytes=memory_bytes)
+                gap, _ = gap_of_law(
+                    law, steps=settings.flow_steps, check_runs=0, seed=settings.seed, memory_bytes=memory_bytes
+                )
                 found |= {name: np.full(self._runs, getattr(gap, name)) for name in GAINS[:-1]}
             for run in range(self._runs):
                 row = {"game": self._game, "method": method, "n": self._n, "temperature": math.nan, "seed": run}
