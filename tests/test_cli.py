@@ -24,7 +24,7 @@ from kofn.engine.study.files import read_study
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SMALL_STUDY = ("--steps", "5", "--runs", "2", "-q")
 # Where agents learn the cells run one after the other, and there is nothing to say about processes.
-LEARNING = {"mfq", "mfac", "iq", "ising-transition", "gaussian-squeeze-scaling"}
+LEARNING = {"mfq", "mfac", "iq", "ising-transition", "gaussian-squeeze-scaling", "inventory-drift"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,9 @@ def smaller(words):
     """An example's words with sizes that a test can wait for."""
     sizes = {"30": "3", "2:14": "2:3", "1:30": "1:2", "1:6": "1:2", "1e6": "50", "20": "2"}
     small = list(SMALL_STUDY) if words[0] == "study" and "--dry-run" not in words else []
-    if small and LEARNING.isdisjoint(",".join(words).split(",")):
+    if "drift-coverage" in words:
+        small = ["--runs", "5", "-q"]
+    elif small and LEARNING.isdisjoint(re.split("[,+]", ",".join(words))):
         small += ["--jobs", "1"]
     return [sizes.get(word, word) for word in words] + small
 
