@@ -38,12 +38,18 @@ SHOWN = {
 )  # fmt: skip
 @options.seed
 @options.output_option("CSV file to write, a row for each run.")
+@click.option(
+    "--figure", type=options.OutputPath(dir_okay=False, path_type=Path), default=None,
+    help="PNG of the scores against n, of a study of one game and temperature.",
+)  # fmt: skip
 @options.memory
 @options.threads
 @options.as_json
 @options.force
 @options.quiet
-def score(folder, steps, episodes, gains, flow_steps, units, seed, output, memory, threads, as_json, force, quiet):
+def score(
+    folder, steps, episodes, gains, flow_steps, units, seed, output, figure, memory, threads, as_json, force, quiet
+):
     """Score every run of the study of learning in FOLDER by play without learning, and by what best responses gain.
 
     Runs of one number have the same random numbers in all methods, so that scores are paired. In inventory games the best base
@@ -59,6 +65,9 @@ def score(folder, steps, episodes, gains, flow_steps, units, seed, output, memor
     from ..engine.study.scores import ScoreSettings, csv_of, score_study, summarise_scores
 
     check_writable(output, overwrite=force)
+    if figure is not None:
+        options.check_figure(figure)
+        check_writable(figure, overwrite=force)
     settings = ScoreSettings(steps=steps, episodes=episodes, flow_steps=flow_steps, gains=gains, units=units, seed=seed)
     options.use_threads(threads)
     line = ProgressLine(quiet)
@@ -73,6 +82,10 @@ def score(folder, steps, episodes, gains, flow_steps, units, seed, output, memor
             line.close()
     write_bytes_atomically(output, csv_of(rows).encode(), overwrite=force)
     lines = summarise_scores(rows)
+    if figure is not None:
+        from ..engine.study.score_figures import draw_scores
+
+        draw_scores(figure, lines, n_runs=len({row["seed"] for row in rows}))
     if as_json:
         say_json({"scores": [vars(found) for found in lines]})
         return

@@ -88,14 +88,11 @@ def test_every_example_runs(name, here, shelf):
         assert succeed(*smaller(shlex.split(example)))
 
 
-@pytest.mark.slow
-def test_commands_in_the_readme_run(here):
+def test_the_readme_shows_every_command():
+    # What it shows is run in test_readme.
     blocks = [block for block in code_blocks(README) if block.language == "bash" and block.not_run is None]
     lines = [line for block in blocks for line in block.text.splitlines()]
-    commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("kofn ")]
-    assert {words[0] for words in commands} == set(main.commands)
-    for words in commands:
-        assert succeed(*smaller(words))
+    assert {shlex.split(line, comments=True)[1] for line in lines if line.startswith("kofn ")} == set(main.commands)
 
 
 def test_games_in_the_readme_can_be_solved(here):

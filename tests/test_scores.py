@@ -21,7 +21,7 @@ METHODS = ("mfq+none", "mfq+marginal", "mfq+online")
 STUDY = """
 games = ["inventory-tiny"]
 method = ["mfq+none", "mfq+marginal", "mfq+online"]
-n = 4
+n = 3
 temperature = 5
 steps = 40
 runs = 3
@@ -57,7 +57,7 @@ def rows_of(path):
 def test_a_suffix_is_a_correction_or_no_replay(study):
     folder, said = study
     assert read_learning_study(folder / "learning.h5").method.tolist() == list(METHODS)
-    found = {name: read_learned(folder / "cells" / f"inventory-tiny.{name}.n=0004.T=5.0.h5") for name in METHODS}
+    found = {name: read_learned(folder / "cells" / f"inventory-tiny.{name}.n=0003.T=5.0.h5") for name in METHODS}
     settings = {name: learned.settings for name, learned in found.items()}
     assert [each.correction for each in settings.values()] == ["none", "marginal", "none"]
     assert [each.replay for each in settings.values()] == [30, 30, 0]
@@ -92,15 +92,16 @@ def test_scores_are_those_of_each_run_alone(study, tmp_path):
     folder, _ = study
     said = scores_of(folder, tmp_path / "scores.csv")
     rows = rows_of(tmp_path / "scores.csv")
-    assert len(rows) == 3 * (len(METHODS) + 3)
-    learned = read_learned(folder / "cells" / "inventory-tiny.mfq+marginal.n=0004.T=5.0.h5")
+    # With the optimum of all three who act as one.
+    assert len(rows) == 3 * (len(METHODS) + 4)
+    learned = read_learned(folder / "cells" / "inventory-tiny.mfq+marginal.n=0003.T=5.0.h5")
     spec = spec_of("tiny")
     gaps = learned_gaps(learned, check_runs=0, steps=100)
     for run in range(3):
         (row,) = [row for row in rows if (row["method"], row["seed"]) == ("mfq+marginal", str(run))]
         # Episode e of run r has the demand of run r + 3 e.
         alone = [
-            simulate_inventory(spec, learned_orders(spec, learned, run=run), n=4, periods=50, runs=1, units="lot", first_run=first)
+            simulate_inventory(spec, learned_orders(spec, learned, run=run), n=3, periods=50, runs=1, units="lot", first_run=first)
             for first in (run, run + 3)
         ]  # fmt: skip
         assert float(row["profit"]) == pytest.approx(np.mean([each.profit[0] for each in alone]), rel=1e-12)
@@ -116,6 +117,7 @@ def test_scores_are_those_of_each_run_alone(study, tmp_path):
     profits = [float(row["profit"]) for row in rows if row["method"] == "mfq+online"]
     assert lines["mfq+online"].means["profit"][0] == pytest.approx(np.mean(profits))
     assert lines["base stock"].beats_base_stock is None
+    assert lines["optimum"].means["profit"][0] > lines["base stock"].means["profit"][0]
     # Base stock is closer to an equilibrium than agents who order at random.
     assert lines["base stock"].means["nash_conv"][0] < lines["random"].means["nash_conv"][0]
 
@@ -129,7 +131,7 @@ def test_scores_are_kept_and_taken_over(study, tmp_path):
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
     assert [path.stat().st_mtime_ns for path in sorted((folder / "scores").iterdir())] == times
     found = json.loads(scores_of(folder, tmp_path / "three.csv", "--json"))
-    assert {line["method"] for line in found["scores"]} == {*METHODS, "base stock", "constant", "random"}
+    assert {line["method"] for line in found["scores"]} == {*METHODS, "base stock", "constant", "random", "optimum"}
     assert "exists" in refused("score", folder, "-o", tmp_path / "one.csv", code=1)
 
 
@@ -148,7 +150,7 @@ def test_scores_without_gains_and_what_is_no_study(study, tmp_path):
 
 
 def test_learning_tells_its_weights_and_their_bound(tmp_path):
-    given = ("-n", 4, "--runs", 2, "--steps", 60, "--temperature", 5, "--replay", 20)
+    given = ("-n", 3, "--runs", 2, "--steps", 60, "--temperature", 5, "--replay", 20)
     path = tmp_path / "x.h5"
     said = succeed("learn", "inventory-tiny", *given, "--correction", "marginal", "-o", path)
     assert "weights     marginal, mean" in said

@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from ..backups.selection import TooLargeError
+from ..deployment import deploy
 from ..equilibrium.flow_gaps import LearnedGaps, gap_of_law, learned_gaps
 from ..equilibrium.flow_law import law_of_table, why_no_flow
 from ..files import KofnFileError, write_bytes_atomically
+from ..game import Game
 from ..inventory.baselines import Search, best_base_stock, best_constant
 from ..inventory.policies import OrderPolicy, learned_orders, random_orders, table_law
 from ..inventory.simulate import simulate_inventory
@@ -27,7 +30,7 @@ from ..inventory.tables import inventory_game
 from ..learning.files import read_learned
 from ..learning.policy import play
 from ..learning.result import Learned, half_width
-from ..solve import Interrupted
+from ..solve import Interrupted, solve
 from .learning_files import NAME, read_learning_study
 from .learning_results import LearningStudy
 from .learning_settings import method_of
@@ -37,6 +40,9 @@ COLUMNS = ("game", "method", "n", "temperature", "seed")
 GOODS = ("profit", "on_hand", "backlog", "fill_rate", "short_periods", "bullwhip")
 GAINS = ("gain", "worst_gain", "nash_conv", "cluster")
 RULES = ("base stock", "constant", "random")
+OPTIMUM = "optimum"
+OPTIMUM_BYTES = 4_000_000_000
+"""Beside few retailers the optimum of all who act as one is scored, where it is solved within so much memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +225,36 @@ class _Rules:
             for run in range(self._runs):
                 row = {"game": self._game, "method": method, "n": self._n, "temperature": math.nan, "seed": run}
                 rows.append(row | {name: float(values[run]) for name, values in found.items()})
+        rows += self._optimum(game, settings)
         return rows
+
+    def _optimum(self, game: Game, settings: ScoreSettings) -> list[dict[str, Any]]:
+        """Profits of the optimal joint policy of all retailers, each of whom sees everything; none where they are too many."""
+        try:
+            policy = solve(game, self._n, tol=1e-4, memory_bytes=OPTIMUM_BYTES).policy
+        except TooLargeError:
+            return []
+        played = deploy(
+            game,
+            policy,
+            self._n,
+            steps=settings.steps,
+            runs=self._runs * settings.episodes,
+            seed=settings.seed,
+            trace_points=1,
+        )
+        profits = played.trace_reward[:, 0].reshape(settings.episodes, -1).mean(axis=0)
+        return [
+            {
+                "game": self._game,
+                "method": OPTIMUM,
+                "n": self._n,
+                "temperature": math.nan,
+                "seed": run,
+                "profit": float(profit),
+            }
+            for run, profit in enumerate(profits)
+        ]
 
 
 def play_of_retailers(
@@ -273,7 +308,7 @@ def summarise_scores(rows: list[dict[str, str]]) -> list[ScoreLine]:
         values = {name: np.array([float(row[name] or "nan") for row in found]) for name in scores if found[0][name]}
         base = groups.get((game, n, "", RULES[0]))
         beats = None
-        if base is not None and method not in RULES and "profit" in values:
+        if base is not None and method not in (*RULES, OPTIMUM) and "profit" in values:
             profits = {row["seed"]: float(row["profit"]) for row in base}
             gap = values["profit"] - np.array([profits[row["seed"]] for row in found])
             beats = bool(gap.mean() > half_width(gap))
