@@ -33,9 +33,8 @@ def main(path: str) -> None:
     print(f"| n | method | {' | '.join(METRICS.values())} | beats base stock |\n|---|---|---|---|---|---|---|")
     for n in ns:
         for method in (*methods, RULES[0]):
-            print(
-                f"| {n} | {method} | {' | '.join(_mean(values[n, method, metric]) for metric in METRICS)} | {_beats(values, n, method)} |"
-            )
+            cells = [_mean(values[n, method, metric]) for metric in METRICS]
+            print(f"| {n} | {method} | {' | '.join(cells)} | {_beats(values, n, method)} |")
     found = [
         (n, comparison)
         for n in ns
@@ -50,9 +49,8 @@ def main(path: str) -> None:
     print(f"\n| n | weights | {' | '.join(METRICS.values())} |\n|---|---|---|---|---|---|")
     for n in ns:
         for group in WEIGHED:
-            print(
-                f"| {n} | {group.partition('+')[2]} | {' | '.join(_difference(told[n, group, metric]) for metric in METRICS)} |"
-            )
+            cells = [_difference(told[n, group, metric]) for metric in METRICS]
+            print(f"| {n} | {group.partition('+')[2]} | {' | '.join(cells)} |")
     print(f"\n{len(together)} comparisons; * p < 0.05 by paired t after Holm's correction for all of them")
 
 
