@@ -16,6 +16,17 @@ def one_core():
     numba.set_num_threads(before)
 
 
+@pytest.fixture
+def enough(benchmark):
+    """A function that skips what only repeats another case, where nothing is measured."""
+
+    def skip_unless(condition):
+        if not benchmark.enabled and not condition:
+            pytest.skip("another case is enough where nothing is measured")
+
+    return skip_unless
+
+
 @pytest.fixture(scope="session")
 def dense_game():
     """A dense random game of the size of `formation`: 5 × 5 global, 3 states × 3 actions local."""

@@ -56,8 +56,9 @@ def test_start_up_of_a_second_solve(benchmark, tmp_path):
     assert path.exists()
 
 
-def test_compilation_of_a_first_solve(benchmark, tmp_path):
+def test_compilation_of_a_first_solve(benchmark, enough, tmp_path):
     """The same with an empty cache of compiled kernels."""
+    enough(False)
     path = tmp_path / "s.h5"
     arguments = ("solve", "formation", "-k", "2", "-q", "--force", "-o", str(path))
     caches = iter([tmp_path / f"cache{i}" for i in range(9)])

@@ -35,9 +35,8 @@ def seen():
 @pytest.mark.parametrize(
     ("name", "k", "case"), [(name, k, case) for (name, k), cases in SOLVES.items() for case in cases]
 )
-def test_solve(benchmark, seen, name, k, case):
-    if not benchmark.enabled and (k == 300 or name == "servers"):
-        pytest.skip("smaller games are enough where nothing is measured")
+def test_solve(benchmark, enough, seen, name, k, case):
+    enough(k < 300 and name != "servers")
     game = load_game(name)
     policy = uniform_local_policy(game) if name == "robots" else None
 

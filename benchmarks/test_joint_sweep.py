@@ -43,7 +43,8 @@ def time_of_the_bare_products(backup, repeats=5):
 
 @pytest.mark.parametrize("k", [14, 20])
 @pytest.mark.parametrize("name", ["formation", "dense"])
-def test_joint_sweep_against_bare_products(benchmark, one_core, dense_game, name, k):
+def test_joint_sweep_against_bare_products(benchmark, enough, one_core, dense_game, name, k):
+    enough(k == 14)
     game = dense_game if name == "dense" else load_game(name)
     backup = MeetInTheMiddle(game.P_g, game.P_l, game.r_g, game.r_l, game.gamma, k, "joint")
     value = np.random.default_rng(2).random((game.n_sg, backup.counts.shape[0]))

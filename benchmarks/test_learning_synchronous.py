@@ -98,7 +98,8 @@ def run_numpy(n, steps, seed):
 
 
 @pytest.mark.parametrize(("n", "steps"), [(100, 20_000), (1000, 5000)])
-def test_gaussian_squeeze(benchmark, one_core, n, steps):
+def test_gaussian_squeeze(benchmark, enough, one_core, n, steps):
+    enough(n == 1000)
     seed = np.uint64(1)
     expected = run_kernel(n, steps, seed)
     best = rewards_of_totals(n).max()

@@ -16,10 +16,9 @@ CASES = {
 
 
 @pytest.mark.parametrize(("case", "k"), [(case, k) for case, (_, ks, _) in CASES.items() for k in ks])
-def test_refinement(benchmark, case, k):
+def test_refinement(benchmark, enough, case, k):
     n, ks, exact = CASES[case]
-    if not benchmark.enabled and k != ks[1]:
-        pytest.skip("one k is enough where nothing is measured")
+    enough(k == ks[1])
     game = load_game(case.partition(",")[0])
     policy = solve(game, k, local_policy=uniform_local_policy(game) if "robots" in case else None).policy
     if exact:
