@@ -16,7 +16,7 @@ from ..learning.ising import is_ising, is_torus_of_two, sides_of
 from ..learning.lattice_figures import MAX_PANELS, draw_lattices, draw_magnetisation
 from ..learning.result import half_width
 from ..learning.settings import rule_in_words, unit_of_time
-from .learning_files import learning_cell_path
+from .folders import cell_path
 from .learning_results import LearningStudy
 from .learning_settings import LearningStudySettings
 from .plan import plain_name
@@ -124,7 +124,7 @@ def _draw_spins(
         temperatures = result.temperature.tolist()
         shown = [cells[temperatures[i]] for i in spread_evenly(len(temperatures), MAX_PANELS)]
         lattices = [
-            read_learned(learning_cell_path(folder, cell), tables=False).arrays["actions"][0].reshape(sides_of(game, n))
+            read_learned(cell_path(folder, cell), tables=False).arrays["actions"][0].reshape(sides_of(game, n))
             for cell in shown
         ]
         paths += draw_lattices(
