@@ -15,8 +15,7 @@ from .learning_options import OTHERS as LEARNING_OPTIONS
 from .learning_options import VARIANTS as LEARNING_VARIANTS
 from .nash_options import NAMES as NASH
 from .nash_options import with_nash_options
-from .progress import ProgressLine, readable_seconds
-from .signals import stop_on_signals
+from .study_cells import running_cells, say_written
 
 if TYPE_CHECKING:
     from ..engine.study.results import Study
@@ -108,8 +107,6 @@ def study(games, output, dry_run, jobs, scheduler, memory, force, quiet, **given
         kofn study drift-coverage --dry-run
         kofn study ising --method mfq --order sequential --tables own --temperature 0.7:1.8:0.1 --steps 500 -o ising-study
     """
-    import time
-
     from ..engine.study.plan import plan_lines, plan_study
 
     if output is None and not dry_run:
@@ -152,21 +149,11 @@ def study(games, output, dry_run, jobs, scheduler, memory, force, quiet, **given
         return
     from ..engine.study.run import run_study
 
-    began = time.perf_counter()
-    shown = ProgressLine(quiet)
-
-    def show(cell: str, done: int, total: int) -> None:
-        elapsed = time.perf_counter() - began
-        shown.show(f"cell {cell} done  {done} of {total} cells  {readable_seconds(elapsed)}", final=done == total)
-
-    with stop_on_signals() as should_stop:
-        try:
-            result = run_study(
-                settings, output=output, jobs=jobs, scheduler=scheduler, memory_bytes=memory, force=force,
-                on_sensitivity=say, on_wait=shown.say, on_pair=shown.show, progress=show, should_stop=should_stop,
-            )  # fmt: skip
-        finally:
-            shown.close()
+    with running_cells(quiet) as cells:
+        result = run_study(
+            settings, output=output, jobs=jobs, scheduler=scheduler, memory_bytes=memory, force=force, on_sensitivity=say,
+            on_wait=cells.line.say, on_pair=cells.line.show, progress=cells.show_done, should_stop=cells.should_stop,
+        )  # fmt: skip
     _report(result, settings, output)
 
 
@@ -267,5 +254,4 @@ def _report(result: Study, settings: StudySettings, output: Path) -> None:
         say(line)
     for note in result.config["notes"]:
         say(f"note: {note}")
-    figures = len(list(output.rglob("*.png")))
-    say(f"\nwritten: study.h5, timings.h5, {len(times)} cells and {figures} figures in {output}")
+    say_written(output, "study.h5, timings.h5", len(times))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import click
 
 from .errors import say
-from .progress import ProgressLine, readable_seconds
-from .signals import stop_on_signals
+from .study_cells import running_cells, say_written
 
 # What the command line may change in such a file: its name there, its name in the file.
 TAKEN = {"n": "n", "runs": "replications", "seeds": "seed"}
@@ -43,25 +41,15 @@ def study_drift(
         for line in drift_plan_lines(settings, finished):
             say(line)
         return
-    began = time.perf_counter()
-    shown = ProgressLine(quiet)
+    with running_cells(quiet) as cells:
 
-    def show(cell: str, done: int, total: int) -> None:
-        elapsed = readable_seconds(time.perf_counter() - began)
-        shown.show(f"cell {cell} done  {done} of {total} cells  {elapsed}", final=done == total)
+        def show_part(cell: str, share: float) -> None:
+            cells.line.show(f"cell {cell}  {100 * share:.0f} %  {cells.elapsed()}")
 
-    def show_part(cell: str, share: float) -> None:
-        shown.show(f"cell {cell}  {100 * share:.0f} %  {readable_seconds(time.perf_counter() - began)}")
-
-    with stop_on_signals() as should_stop:
-        try:
-            result = run_drift_study(
-                settings, output=output, memory_bytes=memory, force=force, on_part=show_part, progress=show,
-                should_stop=should_stop,
-            )  # fmt: skip
-        finally:
-            shown.close()
+        result = run_drift_study(
+            settings, output=output, memory_bytes=memory, force=force, on_part=show_part, progress=cells.show_done,
+            should_stop=cells.should_stop,
+        )  # fmt: skip
     for line in drift_lines(result):
         say(line)
-    figures = len(list(output.rglob("*.png")))
-    say(f"\nwritten: drift.h5, {len(settings.cells)} cells and {figures} figures in {output}")
+    say_written(output, "drift.h5", len(settings.cells))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,8 @@ import click
 
 from .errors import say
 from .learning_options import NAMES
-from .progress import ProgressLine, readable_seconds
-from .signals import stop_on_signals
+from .progress import readable_seconds
+from .study_cells import running_cells, say_written
 
 if TYPE_CHECKING:
     from ..engine.learning.learn import LearningReport
@@ -43,33 +42,23 @@ def study_learning(
         for line in learning_plan_lines(settings, finished):
             say(line)
         return
-    began = time.perf_counter()
-    shown = ProgressLine(quiet)
+    with running_cells(quiet) as cells:
 
-    def show(cell: str, done: int, total: int) -> None:
-        elapsed = readable_seconds(time.perf_counter() - began)
-        shown.show(f"cell {cell} done  {done} of {total} cells  {elapsed}", final=done == total)
+        def show_steps(cell: str, report: LearningReport) -> None:
+            cells.line.show(
+                f"cell {cell}  step {report.step} of {report.steps}  reward {report.reward:.4g}  "
+                f"{readable_seconds(report.elapsed_s)}  left {readable_seconds(report.seconds_left)}"
+            )
 
-    def show_steps(cell: str, report: LearningReport) -> None:
-        shown.show(
-            f"cell {cell}  step {report.step} of {report.steps}  reward {report.reward:.4g}  "
-            f"{readable_seconds(report.elapsed_s)}  left {readable_seconds(report.seconds_left)}"
-        )
-
-    with stop_on_signals() as should_stop:
-        try:
-            result = run_learning_study(
-                settings, output=output, scheduler=scheduler, memory_bytes=memory, force=force, on_wait=shown.say,
-                on_steps=show_steps, progress=show, should_stop=should_stop,
-            )  # fmt: skip
-        finally:
-            shown.close()
+        result = run_learning_study(
+            settings, output=output, scheduler=scheduler, memory_bytes=memory, force=force, on_wait=cells.line.say,
+            on_steps=show_steps, progress=cells.show_done, should_stop=cells.should_stop,
+        )  # fmt: skip
     for line in learning_lines(result):
         say(line)
     for note in result.config["notes"]:
         say(f"note: {note}")
-    figures = len(list(output.rglob("*.png")))
-    say(f"\nwritten: learning.h5, {len(settings.cells)} cells and {figures} figures in {output}")
+    say_written(output, "learning.h5", len(settings.cells))
 
 
 def _settings(

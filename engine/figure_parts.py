@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ WIDTH_IN = 7.2
 DOTS_PER_INCH = 150
 MAX_LEGEND = 8
 """More curves than this share a colour bar."""
+MAX_TICKS_OF_BAR = 15
 
 INK = "#0072B2"
 EXACT_INK = "#000000"
@@ -61,9 +62,30 @@ FAR = 4.0
 AXES_WIDTH_IN, DIGIT_IN, TICK_GAP_IN = 6.0, 0.08, 0.1
 
 
-def our_style() -> AbstractContextManager[None]:
-    """Draw and write inside this: settings of the user's matplotlib neither enter nor change."""
-    return matplotlib.style.context(["default", STYLE])
+@contextmanager
+def new_figure(path: str | Path, height_in: float, *, svg: bool = False) -> Iterator[tuple[Figure, list[Path]]]:
+    """A figure to draw, written at the end unless an error ended it; settings of the user's matplotlib neither enter nor change.
+
+    Parameters
+    ----------
+    path : path          of the PNG; an SVG gets the same name with its own suffix
+    height_in : float    of the figure
+    svg : bool           whether to write an SVG as well
+
+    Returns
+    -------
+    the figure, and the list that gets the paths written
+
+    Raises
+    ------
+    ValueError      the name does not end in .png
+    KofnFileError   a file cannot be written
+    """
+    paths: list[Path] = []
+    with matplotlib.style.context(["default", STYLE]):
+        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+        yield figure, paths
+        paths += write_figure(figure, path, svg)
 
 
 def increasing_ks(ks: Any) -> np.ndarray:
@@ -126,27 +148,58 @@ def add_titles(figure: Figure, title: str, below: str) -> None:
     figure.text(0.012, y, "\n".join(below_lines), ha="left", va="top", color="0.3", parse_math=False)
 
 
-def add_key_of_ks(figure: Figure, panels: list[Axes], ks: np.ndarray, colours: np.ndarray) -> None:
-    """Tell which colour is which k: a legend for few curves, a colour bar for many."""
-    if ks.size == 1:
+def add_key(
+    figure: Figure,
+    panels: list[Axes],
+    labels: Sequence[str],
+    colours: np.ndarray,
+    title: str,
+    *,
+    title_of_bar: str = "",
+    places: Sequence[int] | None = None,
+) -> None:
+    """Tell which colour is which of some ordered numbers: a legend for few, a colour bar for many.
+
+    Parameters
+    ----------
+    panels : the axes of the figure
+    labels : n texts
+    colours : float64[n, 4]
+    title : str                     what the numbers are, with their unit
+    title_of_bar : str              the same where there is room for more; default: `title`
+    places : positions, optional    of the numbers that a colour bar labels; default: evenly spread ones
+    """
+    n = len(labels)
+    if n <= MAX_LEGEND:
+        handles = [Line2D([], [], color=colour, lw=2, label=x) for x, colour in zip(labels, colours, strict=True)]
+        figure.legend(handles=handles, loc="outside right center", title=title)
         return
-    if ks.size <= MAX_LEGEND:
-        handles = [Line2D([], [], color=colour, lw=2, label=str(k)) for k, colour in zip(ks, colours, strict=True)]
-        figure.legend(handles=handles, loc="outside right center", title="k [agents]")
-        return
-    edges = np.arange(ks.size + 1) - 0.5
-    mappable = ScalarMappable(BoundaryNorm(edges, ks.size), ListedColormap(colours))
-    bar = figure.colorbar(mappable, ax=panels, label="Subsample size k [agents]", aspect=30, pad=0.02)
-    places = _places_to_label(ks)
-    bar.set_ticks(places, labels=[str(ks[i]) for i in places])
+    mappable = ScalarMappable(BoundaryNorm(np.arange(n + 1) - 0.5, n), ListedColormap(colours))
+    bar = figure.colorbar(mappable, ax=panels, label=title_of_bar or title, aspect=30, pad=0.02)
+    shown = spread_evenly(n, MAX_TICKS_OF_BAR) if places is None else places
+    bar.set_ticks(shown, labels=[labels[i] for i in shown])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.tick_params(length=0)
     bar.outline.set_visible(False)
 
 
+def add_key_of_ks(figure: Figure, panels: list[Axes], ks: np.ndarray, colours: np.ndarray) -> None:
+    """Tell which colour is which k, if there are several."""
+    if ks.size > 1:
+        add_key(
+            figure, panels, [str(k) for k in ks], colours, "k [agents]", title_of_bar="Subsample size k [agents]",
+            places=_places_to_label(ks),
+        )  # fmt: skip
+
+
+def spread_evenly(n: int, most: int) -> list[int]:
+    """Positions of at most so many of n things, from the first to the last."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64)).tolist()
+
+
 def _places_to_label(ks: np.ndarray) -> list[int]:
     """Positions of at most some fifteen ks: the first, the last, and round numbers between them if there are any."""
-    n, most = ks.size, 15
+    n, most = ks.size, MAX_TICKS_OF_BAR
     if n <= most:
         return list(range(n))
     for step in (2, 5, 10, 20, 50, 100, 200, 500, 1000):
@@ -157,7 +210,7 @@ def _places_to_label(ks: np.ndarray) -> list[int]:
             break
     if len(inner) >= 3:
         return [0, *inner, n - 1]
-    return np.unique(np.linspace(0, n - 1, most).round().astype(np.int64)).tolist()
+    return spread_evenly(n, most)
 
 
 def set_k_axis(axes: Axes, ks: np.ndarray) -> None:

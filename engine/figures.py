@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from .figure_parts import (
     INK,
-    WIDTH_IN,
     add_key_of_ks,
     add_titles,
     colours_in_order,
@@ -20,7 +19,7 @@ from .figure_parts import (
     float_array,
     increasing_ks,
     limit_and_compare,
-    our_style,
+    new_figure,
     plain_numbers,
     repeated_styles,
     sample_size,
@@ -29,7 +28,6 @@ from .figure_parts import (
     short_power,
     show_at_least,
     subtitle,
-    write_figure,
 )
 
 LOW_IN, TALL_IN = 4.0, 5.8
@@ -89,8 +87,7 @@ def plot_cumulative_reward(
     if half is not None:
         note = "bands: 95 % confidence" + ("" if ks.size <= MAX_BANDS else f", of k = {ks[0]} and {ks[-1]} alone")
     colours = colours_in_order(ks.size)
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, LOW_IN if ks.size == 1 else TALL_IN), layout="constrained")
+    with new_figure(out_path, LOW_IN if ks.size == 1 else TALL_IN, svg=svg) as (figure, paths):
         ratios = [1] if ks.size == 1 else [3, 2]
         panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0].tolist()
         for curve, colour in zip(curves, colours, strict=True):
@@ -112,7 +109,7 @@ def plot_cumulative_reward(
         add_key_of_ks(figure, panels, ks, colours)
         whose = f"k = {ks[0]}" if ks.size == 1 else ""
         add_titles(figure, title, subtitle(sample_size(n_agents, n_runs), whose, note))
-        return write_figure(figure, out_path, svg)
+    return paths
 
 
 def plot_reward_against_k(
@@ -157,10 +154,10 @@ def plot_reward_against_k(
     points = None if exact is None else float_array("exact", exact, ks.shape, may_be_empty=True)
     note = "bars: 95 % confidence" if np.isfinite(half).any() else "no confidence intervals"
     least = NOISE * float(np.nanmax(np.abs(mean)))
-    with our_style():
-        figure = _against_k(ks, mean, half, least, ylabel, lines or {}, points)
+    with new_figure(out_path, LOW_IN, svg=svg) as (figure, paths):
+        _draw_against_k(figure, ks, mean, half, least, ylabel, lines or {}, points)
         add_titles(figure, title, subtitle(sample_size(n_agents, n_runs), note))
-        return write_figure(figure, out_path, svg)
+    return paths
 
 
 def plot_value_against_k(
@@ -200,13 +197,13 @@ def plot_value_against_k(
     half = float_array("half_width", half_width, ks.shape)
     widest = float(np.nanmax(half))
     least = max(8 * widest, NOISE * float(np.nanmax(np.abs(value))))
-    with our_style():
-        figure = _against_k(ks, value, half, least, f"Value from the initial law\n[{unit}]", lines or {})
+    with new_figure(out_path, LOW_IN, svg=svg) as (figure, paths):
+        _draw_against_k(figure, ks, value, half, least, f"Value from the initial law\n[{unit}]", lines or {})
         low, high = figure.axes[0].get_ylim()
         hidden = 2 * widest / (high - low) * AXES_HEIGHT_IN < MARKER_IN
         note = f"certified to ± {short_power(widest)}, too little to be seen" if hidden else "bars: certified intervals"
         add_titles(figure, title, note)
-        return write_figure(figure, out_path, svg)
+    return paths
 
 
 def plot_solve_time_against_k(
@@ -241,8 +238,7 @@ def plot_solve_time_against_k(
     ks = increasing_ks(ks)
     seconds = _positive("seconds", seconds, ks)
     sizes = {label: _positive(f"extra_sizes[{label!r}]", size, ks) for label, size in (extra_sizes or {}).items()}
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, TALL_IN if sizes else LOW_IN), layout="constrained")
+    with new_figure(out_path, TALL_IN if sizes else LOW_IN, svg=svg) as (figure, paths):
         panels = figure.subplots(2 if sizes else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
         panels[0].plot(ks, seconds, color=INK, marker="o", ms=4, lw=1.2)
         panels[0].set_ylabel("Time to solve [s]")
@@ -255,7 +251,7 @@ def plot_solve_time_against_k(
             panels[1].legend(loc="best")
         set_k_axis(panels[-1], ks)
         add_titles(figure, title, note)
-        return write_figure(figure, out_path, svg)
+    return paths
 
 
 def _positive(name: str, value: Any, ks: np.ndarray) -> np.ndarray:
@@ -263,12 +259,11 @@ def _positive(name: str, value: Any, ks: np.ndarray) -> np.ndarray:
     return float_array(name, np.where(array > 0.0, array, np.nan), ks.shape)
 
 
-def _against_k(
-    ks: np.ndarray, mean: np.ndarray, half: np.ndarray, least: float, ylabel: str, lines: Mapping[str, float],
-    exact: np.ndarray | None = None,
-) -> Figure:  # fmt: skip
+def _draw_against_k(
+    figure: Figure, ks: np.ndarray, mean: np.ndarray, half: np.ndarray, least: float, ylabel: str,
+    lines: Mapping[str, float], exact: np.ndarray | None = None,
+) -> None:  # fmt: skip
     """Points with bars on axes that fit them, with horizontal lines, and with exact values as points without bars."""
-    figure = Figure(figsize=(WIDTH_IN, LOW_IN), layout="constrained")
     axes = figure.subplots()
     bars = np.nan_to_num(half)
     shown, series = [mean - bars, mean + bars], []
@@ -281,4 +276,3 @@ def _against_k(
     plain_numbers(axes)
     set_k_axis(axes, ks)
     axes.set_ylabel(ylabel)
-    return figure

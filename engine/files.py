@@ -211,12 +211,15 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_root(file: h5py.File, file_format: str, config: Mapping[str, Any], seed: int | None, version: str) -> None:
-    """Write the root attributes that every file has."""
+def write_root(
+    file: h5py.File, file_format: str, config: Mapping[str, Any], seed: int | None, version: str, *, dated: bool = True
+) -> None:
+    """Write the root attributes that every file has; without the time of day if the same results make the same bytes."""
     write_text(file, "format", file_format)
     file.attrs["format_version"] = FORMAT_VERSION
     write_text(file, "kofn_version", version)
-    write_text(file, "created", datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    if dated:
+        write_text(file, "created", datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
     write_text(file, "config", json.dumps(config, sort_keys=True))
     if seed is not None:
         file.attrs["seed"] = np.uint64(seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from types import ModuleType
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,16 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from kofn.engine import figure_parts
+
 LONG_TITLE = (
     "A title with $5, a_b^c and 100 %: so long that it has to be broken, or it would leave the figure at its side"
 )
 
 
-def collect_figures(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> list[Figure]:
-    """The list that gets the figures which these modules draw, instead of a file for each."""
+def collect_figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The list that gets the figures which are drawn, instead of a file for each."""
     collected: list[Figure] = []
-    for module in modules:
-        monkeypatch.setattr(module, "write_figure", lambda figure, *_: collected.append(figure) or [])
+    monkeypatch.setattr(figure_parts, "write_figure", lambda figure, *_: collected.append(figure) or [])
     return collected
 
 

@@ -8,7 +8,6 @@ from drawn_figures import LONG_TITLE, check_texts, collect_figures, legend_of, s
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
-from kofn.engine.equilibrium import figures, heat_maps
 from kofn.engine.equilibrium.figures import (
     draw_convergence,
     draw_heat_maps,
@@ -56,7 +55,7 @@ def draw_everything(folder, n_panels=(1, 2, 3, 4, 5, 6), **options):
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that are drawn instead of written."""
-    return collect_figures(monkeypatch, figures, heat_maps)
+    return collect_figures(monkeypatch)
 
 
 def points_of(container):

@@ -10,7 +10,6 @@ import pytest
 from drawn_figures import LONG_TITLE, check_texts, collect_figures, legend_of, subtitle_of
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from kofn.engine import figures
 from kofn.engine.figure_parts import colours_in_order
 from kofn.engine.figures import (
     plot_cumulative_reward,
@@ -19,7 +18,6 @@ from kofn.engine.figures import (
     plot_value_against_k,
 )
 from kofn.engine.files import KofnFileError
-from kofn.engine.study import gap_figures
 from kofn.engine.study.gap_figures import plot_gap_against_k, plot_gaps_of_all_n
 
 KS = {
@@ -70,7 +68,7 @@ def draw_everything(ks, folder, **options):
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that are drawn instead of written."""
-    return collect_figures(monkeypatch, figures, gap_figures)
+    return collect_figures(monkeypatch)
 
 
 def lines_of(axes):

@@ -8,7 +8,7 @@ import pytest
 from drawn_figures import LONG_TITLE, check_texts, collect_figures, legend_of, subtitle_of
 
 from kofn.engine.game_files import load_game
-from kofn.engine.learning import figures, lattice_figures
+from kofn.engine.learning import figures
 from kofn.engine.learning.baselines import best_team_reward, uniform_score
 from kofn.engine.learning.figures import draw_curves, draw_learning_curve, draw_scores
 from kofn.engine.learning.ising import (
@@ -31,7 +31,7 @@ TEMPERATURES = [0.7, 0.9, 1.1, 1.3, 1.5]
 
 @pytest.fixture
 def drawn(monkeypatch):
-    return collect_figures(monkeypatch, figures, lattice_figures)
+    return collect_figures(monkeypatch)
 
 
 def curves_of(n):

@@ -247,7 +247,7 @@ def test_shipped_study_of_drift_loads():
 
 
 def test_figures_show_the_numbers(made, monkeypatch):
-    figures = collect_figures(monkeypatch, drift_figures)
+    figures = collect_figures(monkeypatch)
     result = read_drift_study(made[1] / "drift.h5")
     drift_figures.draw_drift_figures(result, made[1])
     for figure in figures:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..figure_parts import INK, LINE_STYLES, SEQUENCE, WIDTH_IN, add_titles, our_style, subtitle, write_figure
+from ..figure_parts import INK, LINE_STYLES, SEQUENCE, add_titles, new_figure, subtitle
 from .clusters import Clusters
 
 HEIGHT_IN = 3.9
@@ -38,25 +38,19 @@ def draw_clusters(
 
     Parameters
     ----------
-    path : path                      of the PNG; an SVG gets the same name with its own suffix
+    path, svg : as in `engine.figure_parts.new_figure`
     clusters : Clusters
     runs : tuple of int, optional    numbers of the runs; by default from 0
     title, note : str
-    svg : bool                       whether to write an SVG as well
 
-    Returns
-    -------
-    list of the paths written
+    Returns : list of the paths written
 
-    Raises
-    ------
-    KofnFileError   a file cannot be written
+    Raises : what `engine.figure_parts.new_figure` raises
     """
     from scipy.cluster.hierarchy import dendrogram
 
     names = [str(run) for run in (runs or range(clusters.labels.size))]
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
+    with new_figure(path, HEIGHT_IN, svg=svg) as (figure, paths):
         tree, matrix = figure.subplots(1, 2, width_ratios=[1.0, 1.15])
         # One colour would say that clusters were found; above the floor the branches are grey.
         above = dict.fromkeys(range(2 * clusters.labels.size - 1), INK)
@@ -70,7 +64,7 @@ def draw_clusters(
         _finish_tree(tree, clusters)
         _draw_matrix(figure, matrix, clusters, order, names)
         add_titles(figure, title, subtitle(note, clusters.verdict()))
-        return write_figure(figure, path, svg)
+    return paths
 
 
 def _rotation(n_labels: int) -> int:

@@ -15,18 +15,16 @@ from matplotlib.transforms import ScaledTranslation
 from ..figure_parts import (
     INK,
     LINE_STYLES,
-    WIDTH_IN,
     add_titles,
     float_array,
     increasing_ks,
-    our_style,
+    new_figure,
     plain_numbers,
     sample_size,
     set_k_axis,
     set_log_y,
     show_at_least,
     subtitle,
-    write_figure,
 )
 from ..figures import LOW_IN, NOISE, TALL_IN
 from .heat_maps import draw_heat_maps
@@ -82,8 +80,7 @@ def draw_reward(
     if refined is not None:
         bars = np.full(ks.shape, np.nan) if refined_spread is None else refined_spread
         series.append(_with_bars("refined", refined, "refined_spread", bars, ks.shape))
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, LOW_IN), layout="constrained")
+    with new_figure(path, LOW_IN, svg=svg) as (figure, paths):
         axes = figure.subplots()
         if len(series) == 1:
             _draw_series(figure, axes, ks, *series[0], INK, "o")
@@ -97,7 +94,7 @@ def draw_reward(
         axes.set_ylabel(label)
         plain_numbers(axes)
         add_titles(figure, title, subtitle(sample_size(n_agents, None), _note_on_bars([x for _, x in series], n_seeds)))
-        return write_figure(figure, path, svg)
+    return paths
 
 
 def draw_mode_accuracy(
@@ -123,8 +120,7 @@ def draw_mode_accuracy(
     """
     ks = increasing_ks(k)
     mean, bars = _with_bars("mean", mean, "spread", spread, ks.shape)
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, LOW_IN), layout="constrained")
+    with new_figure(path, LOW_IN, svg=svg) as (figure, paths):
         axes = figure.subplots()
         _draw_series(figure, axes, ks, mean, bars, INK, "o")
         low, high = float(np.nanmin(mean - bars)), float(np.nanmax(mean + bars))
@@ -133,7 +129,7 @@ def draw_mode_accuracy(
         _finish_k_axis(axes, ks, [mean])
         axes.set_ylabel("Mode accuracy [% of the steps]")
         add_titles(figure, title, subtitle(sample_size(n_agents, None), _note_on_bars([bars], n_seeds)))
-        return write_figure(figure, path, svg)
+    return paths
 
 
 def draw_convergence(
@@ -178,8 +174,7 @@ def draw_convergence(
     if exploit is not None:
         ends = float_array("exploit", exploit, ends.shape, may_be_empty=True)
     below = bool(np.isfinite(ends).any())
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, TALL_IN if below else LOW_IN), layout="constrained")
+    with new_figure(path, TALL_IN if below else LOW_IN, svg=svg) as (figure, paths):
         panels = figure.subplots(2 if below else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
         _draw_rounds(figure, panels[0], rounds, kept, value, half, INK, "o")
         _fit_y(panels[0], [(value, half)])
@@ -206,7 +201,7 @@ def draw_convergence(
         panels[-1].set_xlim(rounds[0] - margin, rounds[-1] + margin)
         bars = "bars: intervals" if half.any() or (ends[..., 0] < ends[..., 1]).any() else ""
         add_titles(figure, title, subtitle(bars, note))
-        return write_figure(figure, path, svg)
+    return paths
 
 
 def draw_rounds(path: str | Path, pair: Equilibrium, *, svg: bool = False) -> list[Path]:

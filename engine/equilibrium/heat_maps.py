@@ -10,19 +10,16 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from ..figure_parts import (
     LINE_STYLES,
-    WIDTH_IN,
     add_titles,
     float_array,
-    our_style,
+    new_figure,
     sample_size,
     subtitle,
-    write_figure,
 )
 
 # Light enough for both lines to stand out from its dark end, too.
@@ -68,8 +65,7 @@ def draw_heat_maps(
     n_columns = 1 if len(panels) <= MAX_ONE_COLUMN else 2
     n_rows = -(-len(panels) // n_columns)
     height = OUTSIDE_PANELS_IN + (ONE_PANEL_IN if len(panels) == 1 else PANEL_IN * n_rows)
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
+    with new_figure(path, height, svg=svg) as (figure, paths):
         grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel().tolist()
         for axes in grid[len(panels) :]:
             axes.remove()
@@ -100,7 +96,7 @@ def draw_heat_maps(
             figure.legend(handles=handles, loc="outside lower center", ncols=2)
         each = "one run" if len(panels) == 1 else "one run per panel"
         add_titles(figure, title, subtitle(sample_size(n_agents, None), each))
-        return write_figure(figure, path, svg)
+    return paths
 
 
 def _positions(name: str, value: Any, shape: tuple[int, ...], lowest: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..action_classes import item_starts, list_counts
 from ..backups.action_fields import draw_weights, list_joint_actions, weights_error, width_of
 from ..backups.item_laws import EPSILON, ItemLaws, ItemTree, check_items, plan_items
 from ..backups.selection import TooLargeError, readable_bytes, readable_number
-from ..evaluation.action_chain import local_action_laws
+from ..evaluation.action_chain import ByJointActions, local_action_laws
 from ..evaluation.plan import JOINT_ACTIONS, KRYLOV_VECTORS, EvaluationPlan
 from ..game import Game
 from ..initial_law import initial_count_law
@@ -56,7 +56,7 @@ def plan_tagged_actions(game: Game, k_global: int, k_local: int, n: int, memory_
     )
 
 
-class TaggedActionChain(TaggedChain):
+class TaggedActionChain(ByJointActions, TaggedChain):
     """The decision problem of one local agent among n in a game with a field of actions; see `TaggedChain`.
 
     Parameters
@@ -141,16 +141,6 @@ class TaggedActionChain(TaggedChain):
         starts = np.concatenate([[0], np.cumsum(there.sum(axis=3).ravel())])
         shape = (law.size // game.n_sl, (int(self._leaf.max()) + 1) * game.n_sl)
         return csr_array((law[there], columns[there], starts), shape=shape)
-
-    @property
-    def route(self) -> str:
-        """How the law of the others' next counts is taken."""
-        return JOINT_ACTIONS
-
-    @property
-    def truncated_mass(self) -> float:
-        """Nothing is cut off."""
-        return 0.0
 
     def reward_tables(self, reward: str) -> tuple[np.ndarray, np.ndarray]:
         """Rewards float64[n_sg, n_sl, n_No], whatever the tagged agent does, which are none; and by its action:

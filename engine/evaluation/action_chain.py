@@ -53,7 +53,21 @@ def plan_action_chain(game: Game, k_global: int, k_local: int, n: int, memory_by
     )
 
 
-class ActionFieldChain(LumpedChain):
+class ByJointActions:
+    """What is known of every chain whose steps are taken joint action by joint action."""
+
+    @property
+    def route(self) -> str:
+        """How the law of the next counts is taken."""
+        return JOINT_ACTIONS
+
+    @property
+    def truncated_mass(self) -> float:
+        """Nothing is cut off."""
+        return 0.0
+
+
+class ActionFieldChain(ByJointActions, LumpedChain):
     """The chain of (s_g, N) under a policy, in a game with a field of actions.
 
     Parameters
@@ -97,16 +111,6 @@ class ActionFieldChain(LumpedChain):
     def _over_items(self, table: np.ndarray) -> np.ndarray:
         """Means over the joint actions of each population, float64[n_sg, n_N], of float64[n_sg, n_items]."""
         return np.add.reduceat(self._weights * table, self._start[:-1], axis=1)
-
-    @property
-    def route(self) -> str:
-        """How the law of the next population is taken."""
-        return JOINT_ACTIONS
-
-    @property
-    def truncated_mass(self) -> float:
-        """Nothing is cut off."""
-        return 0.0
 
     def expect_actions(self, value: np.ndarray) -> np.ndarray:
         """E[V(s_g', N') | s_g, N, a_g], float64[n_sg, n_ag, n_N], of a value float64[n_sg, n_N]."""

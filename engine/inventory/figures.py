@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ...kernels.inventory import parts
-from ..figure_parts import LINE_STYLES, WIDTH_IN, add_titles, our_style, sample_size, subtitle, write_figure
+from ..figure_parts import LINE_STYLES, add_titles, new_figure, sample_size, subtitle
 from ..learning.result import mean_curve
 from .comparison import BASE_STOCK, InventoryComparison
 from .result import InventoryRuns
@@ -31,26 +30,19 @@ def draw_inventory(path: str | Path, comparison: InventoryComparison, *, svg: bo
 
     Parameters
     ----------
-    path : path          of the PNG; an SVG gets the same name with its own suffix
+    path, svg : as in `engine.figure_parts.new_figure`
     comparison : InventoryComparison    with series
-    svg : bool           whether to write an SVG as well
 
-    Returns
-    -------
-    list of the paths written
+    Returns : list of the paths written
 
-    Raises
-    ------
-    ValueError      no series was kept
-    KofnFileError   a file cannot be written
+    Raises : ValueError (no series was kept), and what `engine.figure_parts.new_figure` raises
     """
     played = comparison.runs[comparison.played]
     curves = {name: comparison.runs[name] for name in dict.fromkeys((comparison.played, BASE_STOCK))}
     if any(runs.series.shape[1] == 0 for runs in curves.values()):
         raise ValueError("series: found none kept, expected the totals of every period")
     config = played.config
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, HIGH_IN), layout="constrained")
+    with new_figure(path, HIGH_IN, svg=svg) as (figure, paths):
         panels = figure.subplots(len(_PANELS), 1, sharex=True)
         for axes, (label, place) in zip(panels, _PANELS, strict=True):
             _shade_seasons(axes, played)
@@ -71,7 +63,7 @@ def draw_inventory(path: str | Path, comparison: InventoryComparison, *, svg: bo
             f"{config['game']}: {config['policy']}, {config['units']} by {config['units']}",
             subtitle(sample_size(config["n"], config["runs"]), bands, seasons),
         )
-        return write_figure(figure, path, svg)
+    return paths
 
 
 def _draw(axes: Axes, runs: InventoryRuns, place: int, colour: Any, style: Any, label: str) -> None:

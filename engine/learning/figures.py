@@ -9,29 +9,25 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from ..figure_parts import (
     EXACT_INK,
     LINE_STYLES,
-    MAX_LEGEND,
-    WIDTH_IN,
+    add_key,
     add_titles,
     colours_in_order,
     float_array,
     increasing_ks,
     limit_and_compare,
-    our_style,
+    new_figure,
     plain_numbers,
     sample_size,
     set_k_axis,
     subtitle,
-    write_figure,
 )
 from ..figures import LOW_IN, NOISE
 from .baselines import best_team_reward
@@ -45,7 +41,6 @@ MAX_BANDS = 6
 """Of more curves than this only the first and the last have a band."""
 # Two series at the same places stand so far apart.
 APART_PT = 9.0
-MAX_TICKS_OF_BAR = 15
 
 
 def draw_learning_curve(path: str | Path, learned: Learned, *, svg: bool = False) -> list[Path]:
@@ -53,18 +48,12 @@ def draw_learning_curve(path: str | Path, learned: Learned, *, svg: bool = False
 
     Parameters
     ----------
-    path : path    of the PNG; an SVG gets the same name with its own suffix
+    path, svg : as in `engine.figure_parts.new_figure`
     learned : Learned
-    svg : bool     whether to write an SVG as well
 
-    Returns
-    -------
-    list of the paths written
+    Returns : list of the paths written
 
-    Raises
-    ------
-    ValueError      no point of the curve is there yet
-    KofnFileError   a file cannot be written
+    Raises : ValueError (no point of the curve is there yet), and what `engine.figure_parts.new_figure` raises
     """
     settings = learned.settings
     mean, half = mean_curve(learned.curves["reward"][:, : learned.n_points])
@@ -119,8 +108,7 @@ def draw_curves(
     if not ordered and len(labels) > len(SERIES):
         raise ValueError(f"labels: found {len(labels)} curves, expected at most {len(SERIES)}")
     colours = colours_in_order(len(labels)) if ordered else [SERIES[i][0] for i in range(len(labels))]
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, LOW_IN), layout="constrained")
+    with new_figure(path, LOW_IN, svg=svg) as (figure, paths):
         axes = figure.subplots()
         banded = range(len(labels)) if len(labels) <= MAX_BANDS else (0, len(labels) - 1)
         for i, (mean, margin, colour) in enumerate(zip(means, half, colours, strict=True)):
@@ -145,28 +133,12 @@ def draw_curves(
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         plain_numbers(axes)
         if ordered:
-            add_key(figure, axes, [f"{x:g}" for x in labels], np.asarray(colours), key)
+            add_key(figure, [axes], [f"{x:g}" for x in labels], np.asarray(colours), key)
         bands = "bands: 95 % confidence over the runs" if half[list(banded)].any() else ""
         if bands and len(banded) < len(labels):
             bands = f"{bands}, of {labels[0]:g} and {labels[-1]:g} alone"
         add_titles(figure, title, subtitle(sample_size(n_agents, n_runs), note, bands))
-        return write_figure(figure, path, svg)
-
-
-def add_key(figure: Figure, axes: Axes, labels: Sequence[str], colours: np.ndarray, title: str) -> None:
-    """Tell which colour is which of some ordered numbers: a legend for few, a colour bar for many."""
-    n = len(labels)
-    if n <= MAX_LEGEND:
-        handles = [Line2D([], [], color=colour, lw=2, label=x) for x, colour in zip(labels, colours, strict=True)]
-        figure.legend(handles=handles, loc="outside right center", title=title)
-        return
-    mappable = ScalarMappable(BoundaryNorm(np.arange(n + 1) - 0.5, n), ListedColormap(colours))
-    bar = figure.colorbar(mappable, ax=axes, label=title, aspect=30, pad=0.02)
-    places = np.unique(np.linspace(0, n - 1, min(n, MAX_TICKS_OF_BAR)).round().astype(np.int64)).tolist()
-    bar.set_ticks(places, labels=[labels[i] for i in places])
-    bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.ax.tick_params(length=0)
-    bar.outline.set_visible(False)
+    return paths
 
 
 def draw_scores(
@@ -199,8 +171,7 @@ def draw_scores(
     if len(scores) > len(SERIES):
         raise ValueError(f"scores: found {len(scores)} methods, expected at most {len(SERIES)}")
     found = {name: float_array(f"scores[{name}]", runs, (ns.size, None)) for name, runs in scores.items()}
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, LOW_IN), layout="constrained")
+    with new_figure(path, LOW_IN, svg=svg) as (figure, paths):
         axes = figure.subplots()
         handles = []
         for i, (name, runs) in enumerate(found.items()):
@@ -230,7 +201,7 @@ def draw_scores(
         bars = "bars: 95 % confidence" if n_runs > 1 else ""
         below = subtitle(sample_size(None, n_runs), note, bars, "dots: runs")
         add_titles(figure, title, below)
-        return write_figure(figure, path, svg)
+    return paths
 
 
 def _widen(axes: Axes) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -20,10 +19,9 @@ from ..figure_parts import (
     WIDTH_IN,
     add_titles,
     float_array,
-    our_style,
+    new_figure,
     sample_size,
     subtitle,
-    write_figure,
 )
 from ..figures import LOW_IN
 from ..tabulation import shown
@@ -57,7 +55,7 @@ def draw_magnetisation(
 
     Parameters
     ----------
-    path : path                              of the PNG; an SVG gets the same name with its own suffix
+    path, svg : as in `engine.figure_parts.new_figure`
     temperatures : float[n_t]                T_q of the learners, in increasing order
     mean, half_width : {method: float[n_t]}  over the runs; NaN half widths where there are none
     heat_bath, heat_bath_half_width : float[n_t], optional    of the heat bath at T = 2 T_q, on the same lattice
@@ -65,24 +63,17 @@ def draw_magnetisation(
     label : str                              of the y axis
     title, note : str
     n_agents, n_runs : int, optional         in the subtitle
-    svg : bool                               whether to write an SVG as well
 
-    Returns
-    -------
-    list of the paths written
+    Returns : list of the paths written
 
-    Raises
-    ------
-    ValueError      arrays that do not fit, or nothing finite to draw
-    KofnFileError   a file cannot be written
+    Raises : ValueError (arrays that do not fit, or nothing finite to draw), and what `engine.figure_parts.new_figure` raises
     """
     at = float_array("temperatures", temperatures, (None,))
     if not (np.diff(at) > 0).all() or not np.isfinite(at).all():
         raise ValueError(f"temperatures: found {at.tolist()}, expected increasing numbers")
     if len(mean) > len(SERIES):
         raise ValueError(f"mean: found {len(mean)} methods, expected at most {len(SERIES)}")
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, LOW_IN + 0.4), layout="constrained")
+    with new_figure(path, LOW_IN + 0.4, svg=svg) as (figure, paths):
         axes = figure.subplots()
         handles: list[Any] = []
         tops = [1.0]
@@ -122,7 +113,7 @@ def draw_magnetisation(
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
         bands = "bands and bars: 95 % confidence" if n_runs is None or n_runs > 1 else ""
         add_titles(figure, title, subtitle(sample_size(n_agents, n_runs), note, bands))
-        return write_figure(figure, path, svg)
+    return paths
 
 
 def _near_critical(low: float, high: float) -> np.ndarray:
@@ -163,9 +154,8 @@ def draw_lattices(
         raise ValueError(f"actions: found {shown(np.unique(found).tolist())}, expected 0 and 1")
     n_columns = min(MAX_COLUMNS, len(temperatures))
     n_rows = -(-len(temperatures) // n_columns)
-    with our_style():
-        height = 1.1 + n_rows * (WIDTH_IN / MAX_COLUMNS * found.shape[1] / found.shape[2] + 0.15)
-        figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
+    height = 1.1 + n_rows * (WIDTH_IN / MAX_COLUMNS * found.shape[1] / found.shape[2] + 0.15)
+    with new_figure(path, height, svg=svg) as (figure, paths):
         panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
         for axes in panels:
             axes.set_xticks([])
@@ -181,4 +171,4 @@ def draw_lattices(
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
         rows, columns = found.shape[1:]
         add_titles(figure, title, subtitle(f"{rows} × {columns} agents", note))
-        return write_figure(figure, path, svg)
+    return paths

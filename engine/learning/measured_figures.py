@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from ..figure_parts import INK, LINE_STYLES, WIDTH_IN, add_titles, our_style, sample_size, subtitle, write_figure
+from ..figure_parts import INK, LINE_STYLES, add_titles, new_figure, sample_size, subtitle
 from .result import Learned
 from .settings import rule_in_words
 
@@ -20,24 +19,17 @@ def draw_measured(path: str | Path, learned: Learned, *, svg: bool = False) -> l
 
     Parameters
     ----------
-    path : path          of the PNG; an SVG gets the same name with its own suffix
+    path, svg : as in `engine.figure_parts.new_figure`
     learned : Learned    with `measured`
-    svg : bool           whether to write an SVG as well
 
-    Returns
-    -------
-    list of the paths written
+    Returns : list of the paths written
 
-    Raises
-    ------
-    ValueError      nothing was measured
-    KofnFileError   a file cannot be written
+    Raises : ValueError (nothing was measured), and what `engine.figure_parts.new_figure` raises
     """
     measured, settings = learned.measured, learned.settings
     if measured is None:
         raise ValueError("learned: found nothing measured, expected exact values")
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, HIGH_IN), layout="constrained")
+    with new_figure(path, HIGH_IN, svg=svg) as (figure, paths):
         above, below = figure.subplots(2, 1, sharex=True)
         _draw_runs(above, measured.step, measured.gap, INK, "o", "")
         above.set_ylabel("Gap to the optimum\n[reward units]")
@@ -60,7 +52,7 @@ def draw_measured(path: str | Path, learned: Learned, *, svg: bool = False) -> l
                 f"optimum {measured.optimum:.5g} of {settings.n} agents who act as one", "exact",
             ),
         )  # fmt: skip
-        return write_figure(figure, path, svg)
+    return paths
 
 
 def _draw_runs(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, marker: str, label: str) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..figure_parts import INK, LINE_STYLES, WIDTH_IN, add_titles, our_style, write_figure
+from ..figure_parts import INK, LINE_STYLES, add_titles, new_figure
 from .intervals import checked_values
 
 PANEL_IN, TITLE_IN = 2.3, 0.9
@@ -37,27 +36,20 @@ def draw_densities(
 
     Parameters
     ----------
-    path : path                                of the PNG; an SVG gets the same name with its own suffix
+    path, svg : as in `engine.figure_parts.new_figure`
     metrics : {metric: {group: float64[n_seeds]}}
     title, note : str
-    svg : bool                                 whether to write an SVG as well
 
-    Returns
-    -------
-    list of the paths written
+    Returns : list of the paths written
 
-    Raises
-    ------
-    ValueError      no metric, more than seven groups, NaN
-    KofnFileError   a file cannot be written
+    Raises : ValueError (no metric, more than seven groups, NaN), and what `engine.figure_parts.new_figure` raises
     """
     names = list(dict.fromkeys(name for groups in metrics.values() for name in groups))
     if not 1 <= len(names) <= len(SERIES):
         raise ValueError(f"groups: found {len(names)}, expected 1 to {len(SERIES)} to tell apart in a figure")
     columns = min(MAX_COLUMNS, len(metrics))
     rows = -(-len(metrics) // columns)
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, TITLE_IN + PANEL_IN * rows + 0.3), layout="constrained")
+    with new_figure(path, TITLE_IN + PANEL_IN * rows + 0.3, svg=svg) as (figure, paths):
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, (metric, groups) in zip(panels, metrics.items(), strict=False):
             _draw_panel(axes, metric, groups, names)
@@ -67,7 +59,7 @@ def draw_densities(
         if len(names) > 1:
             figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(names)))
         add_titles(figure, title, note)
-        return write_figure(figure, path, svg)
+    return paths
 
 
 def _draw_panel(axes: Axes, metric: str, groups: Mapping[str, Any], names: list[str]) -> None:

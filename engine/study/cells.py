@@ -24,7 +24,6 @@ from ..checkpoints import digest_of
 from ..deployment import Deployment, deploy
 from ..deployment_files import read_deployment, write_deployment
 from ..files import (
-    KofnFileError,
     create_array,
     open_checked,
     read_array,
@@ -41,6 +40,7 @@ from ..solution import Solution
 from ..solution_files import read_solution_arrays, solution_config, write_solution_arrays
 from ..solve import Interrupted, solve
 from ..versions import kofn_version
+from .folders import check_same_cell
 
 if TYPE_CHECKING:
     from ..evaluation.refine import Refinement
@@ -160,13 +160,7 @@ def check_cell(path: Path, cell: Cell) -> bool:
     if not path.exists():
         return False
     with open_checked(path, FORMAT) as file:
-        found = read_config(file)["cell"]
-        for key, value in cell.identity.items():
-            if found.get(key) != value:
-                raise KofnFileError(
-                    f"{path}: cell of another study, {key} is {_short(found.get(key))}, expected {_short(value)}; "
-                    "take another folder, or --force"
-                )
+        check_same_cell(path, read_config(file)["cell"], cell.identity, _short)
     return True
 
 

@@ -15,13 +15,13 @@ from ..solve import Interrupted
 from .drift_files import (
     NAME,
     check_drift_folder,
-    drift_cell_path,
     read_drift_cell,
     write_drift_cell,
     write_drift_study,
 )
 from .drift_results import CellResult, DriftStudy, collect_drift
 from .drift_settings import Drift, DriftCell, DriftStudySettings
+from .folders import cell_path
 
 # Seconds between two looks at whether to stop.
 CHUNK_S = 0.3
@@ -68,7 +68,7 @@ def run_drift_study(
     folder = Path(output)
     if not force:
         check_drift_folder(folder, {drift.name for drift in settings.drawn_drifts})
-    paths = [drift_cell_path(folder, cell) for cell in settings.cells]
+    paths = [cell_path(folder, cell) for cell in settings.cells]
     if force:
         for path in paths:
             path.unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def count_finished_drift_cells(settings: DriftStudySettings, folder: str | Path)
     """Names of the cells that stand finished in a folder; KofnFileError if one belongs to another study."""
     found = set()
     for cell in settings.cells:
-        path = drift_cell_path(folder, cell)
+        path = cell_path(folder, cell)
         if path.exists():
             read_drift_cell(path, settings, cell)
             found.add(cell.name)

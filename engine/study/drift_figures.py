@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -16,12 +15,10 @@ from ..figure_parts import (
     EXACT_INK,
     INK,
     LINE_STYLES,
-    WIDTH_IN,
     add_titles,
-    our_style,
+    new_figure,
     spread_out,
     subtitle,
-    write_figure,
 )
 from .drift_results import DriftStudy
 
@@ -56,8 +53,7 @@ def draw_drift_figures(result: DriftStudy, folder: Path) -> list[Path]:
 def draw_weight_variances(path: Path, result: DriftStudy) -> list[Path]:
     """Variance of the weights against n, a panel for each drift: exact curves, and what the largest samples showed."""
     ns = result.n
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, 3.9), layout="constrained")
+    with new_figure(path, 3.9) as (figure, paths):
         panels = figure.subplots(1, result.drift.size, squeeze=False, sharey=True)[0]
         for axes, drift in zip(panels, result.drift.tolist(), strict=True):
             _draw_variances(axes, result, drift)
@@ -78,7 +74,7 @@ def draw_weight_variances(path: Path, result: DriftStudy) -> list[Path]:
             figure, "Variance of importance weights against the number of agents",
             subtitle(note if _sampled(result) else ""),
         )  # fmt: skip
-        return write_figure(figure, path, False)
+    return paths
 
 
 def _sampled(result: DriftStudy) -> list[str]:
@@ -108,8 +104,7 @@ def draw_coverage(path: Path, result: DriftStudy, reward: str) -> list[Path]:
     """Share of estimates within the bound, and below it the bound beside the mean error, for every drift."""
     samples = int(result.samples[-1])
     drifts = result.drift.tolist()
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, 5.4), layout="constrained")
+    with new_figure(path, 5.4) as (figure, paths):
         panels = figure.subplots(2, len(drifts), squeeze=False, sharex=True, sharey="row")
         for column, drift in enumerate(drifts):
             top, bottom = panels[:, column]
@@ -136,7 +131,7 @@ def draw_coverage(path: Path, result: DriftStudy, reward: str) -> list[Path]:
             "open: mean weight above the clip taken from each sample" if by_sample.any() else "",
         )  # fmt: skip
         add_titles(figure, f"{reward}: coverage and width of the bound", below)
-        return write_figure(figure, path, False)
+    return paths
 
 
 def _draw_form(top: Axes, bottom: Axes, result: DriftStudy, at: dict[str, Any]) -> None:

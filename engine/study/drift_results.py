@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..drift.exact import (
     log_second_moment_of_product,
 )
 from .drift_settings import DriftCell, DriftStudySettings
+from .labelled import LabelledArrays, Layout
 from .results import Field
 
 LEVEL = 0.95
@@ -76,7 +77,7 @@ class CellResult(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class DriftStudy:
+class DriftStudy(LabelledArrays):
     """Results of a study of importance weights. Axes are named in `COORDINATES`.
 
     Parameters
@@ -87,36 +88,15 @@ class DriftStudy:
     arrays : {name: float64}         the `ARRAYS`; NaN where an exact number would have to be listed too long
     """
 
-    config: dict[str, Any]
+    layout = Layout(COORDINATES, TEXTS, "iu", ARRAYS)
     drift: np.ndarray
     n: np.ndarray
     samples: np.ndarray
     form: np.ndarray
     reward: np.ndarray
-    arrays: dict[str, np.ndarray]
-
-    def __post_init__(self) -> None:
-        for value in [*(getattr(self, f.name) for f in fields(self)), *self.arrays.values()]:
-            if isinstance(value, np.ndarray):
-                value.setflags(write=False)
-
-    def sel(self, name: str, **labels: Any) -> np.ndarray:
-        """Part of an array, by labels: `study.sel("covered", form="marginal", n=100)`; axes that are not named stay."""
-        if name not in ARRAYS:
-            raise ValueError(f"name: found {name!r}, expected one of {', '.join(ARRAYS)}")
-        axes = ARRAYS[name].axes
-        index: list[Any] = [slice(None)] * len(axes)
-        for axis, label in labels.items():
-            if axis not in axes:
-                raise ValueError(f"{axis}: no axis of {name}, expected some of {', '.join(axes)}")
-            known = getattr(self, axis).tolist()
-            if label not in known:
-                raise ValueError(f"{axis}: found {label!r}, expected one of {', '.join(map(str, known[:20]))}")
-            index[axes.index(axis)] = known.index(label)
-        return self.arrays[name][tuple(index)]
 
     def __repr__(self) -> str:
-        return f"DriftStudy({', '.join(f'{name} {getattr(self, name).size}' for name in COORDINATES)})"
+        return f"DriftStudy({self.sizes(*COORDINATES)})"
 
 
 def collect_drift(settings: DriftStudySettings, cells: Sequence[CellResult]) -> DriftStudy:

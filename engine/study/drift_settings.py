@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ..backups.selection import TooLargeError, default_memory_bytes, readable_by
 from ..game import positive_integer
 from ..tabulation import shown
 from .numbers import numbers_of
-from .settings import DRIFT, DRIFT_KEYS, read_study_file
+from .settings import DRIFT, DRIFT_KEYS, read_study_file, words
 
 FORMS = ("none", "product", "marginal", "selfnorm")
 """Estimates: of raw samples, with weights of either form, and with those of the marginal form over their sum."""
@@ -118,7 +118,7 @@ class DriftStudySettings:
         for name in ("n", "samples"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: found none, expected at least one")
-        put("form", _forms(self.form))
+        put("form", words("form", self.form, FORMS))
         put("replications", positive_integer("replications", self.replications))
         if self.replications > MAX_REPLICATIONS:
             raise ValueError(f"replications: found {self.replications}, expected at most {MAX_REPLICATIONS}")
@@ -206,18 +206,6 @@ def load_drift_study(path: str | Path, **changes: Any) -> DriftStudySettings:
 
 def _plain(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: {key: np.asarray(value).tolist() for key, value in table.items()} for name, table in tables.items()}
-
-
-def _forms(value: Any) -> tuple[str, ...]:
-    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-    if not isinstance(parts, Sequence) or not parts:
-        raise ValueError(f"form: found {shown(value)}, expected one or more of {', '.join(FORMS)}")
-    for part in parts:
-        if part not in FORMS:
-            raise ValueError(f"form: found {shown(part)}, expected one of {', '.join(FORMS)}")
-        if list(parts).count(part) > 1:
-            raise ValueError(f"form: found {part!r} twice, expected each once")
-    return tuple(parts)
 
 
 def _real(name: str, value: Any, above: float, below: float) -> float:

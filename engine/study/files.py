@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 
 from ..files import (
-    FORMAT_VERSION,
     KofnFileError,
     create_array,
     open_checked,
@@ -40,10 +39,7 @@ def write_study(path: str | Path, result: Study, games: Sequence[Game]) -> None:
     """
 
     def fill(file: h5py.File) -> None:
-        write_text(file, "format", FORMAT)
-        file.attrs["format_version"] = FORMAT_VERSION
-        write_text(file, "kofn_version", kofn_version())
-        write_text(file, "config", json.dumps(result.config, sort_keys=True))
+        write_root(file, FORMAT, result.config, None, kofn_version(), dated=False)
         write_text(file, "sensitivity", json.dumps(result.sensitivity, sort_keys=True))
         for i, game in enumerate(games):
             group = file.create_group(f"games/{_group_name(game_name(game), i)}")

@@ -8,25 +8,23 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ..figure_parts import (
     EXACT_INK,
     INK,
     LINE_STYLES,
     MAX_LEGEND,
-    WIDTH_IN,
     add_titles,
     colours_in_order,
     draw_exact,
     float_array,
     increasing_ks,
-    our_style,
+    new_figure,
     sample_size,
     set_log_k_axis,
     set_log_y,
+    spread_evenly,
     subtitle,
-    write_figure,
 )
 
 HEIGHT_IN = 4.6
@@ -81,8 +79,7 @@ def plot_gap_against_k(
     half = np.nan_to_num(float_array("half_width", half_width, ks.shape, may_be_empty=True))
     seen = gap - half > 0.0
     hidden = np.isfinite(gap) & ~seen
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
+    with new_figure(out_path, HEIGHT_IN, svg=svg) as (figure, paths):
         axes = figure.subplots()
         handles: list[Any] = []
         shown: list[np.ndarray] = []
@@ -110,7 +107,7 @@ def plot_gap_against_k(
             largest = float((np.abs(gap) + half)[hidden].max())
             unseen = f"not above 0 for certain: k = {_listed(ks[hidden])} (at most {largest:.1g})"
         add_titles(figure, title, subtitle(sample_size(n_agents, n_runs), bars_note, note, unseen))
-        return write_figure(figure, out_path, svg)
+    return paths
 
 
 def plot_gaps_of_all_n(
@@ -146,8 +143,7 @@ def plot_gaps_of_all_n(
     gaps = float_array("gaps", gaps, (ns.size, ks.size))
     half = np.nan_to_num(float_array("half_widths", half_widths, gaps.shape, may_be_empty=True))
     gaps = np.where(gaps - half > 0.0, gaps, np.nan)
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
+    with new_figure(out_path, HEIGHT_IN, svg=svg) as (figure, paths):
         axes = figure.subplots()
         shown: list[np.ndarray] = []
         for gap, n, colour in zip(gaps, ns, colours_in_order(ns.size), strict=True):
@@ -157,15 +153,14 @@ def plot_gaps_of_all_n(
                 shown.append(gap[seen])
         handles: list[Any] = list(axes.get_lines())
         if len(handles) > MAX_LEGEND:
-            places = np.linspace(0, len(handles) - 1, MAX_LEGEND).round().astype(np.int64)
-            handles = [handles[i] for i in places]
+            handles = [handles[i] for i in spread_evenly(len(handles), MAX_LEGEND)]
         if shown:
             handles += _draw_slopes(axes, ks, gaps[-1], np.isfinite(gaps[-1]), None, shown)
         _finish_axes(axes, ks, shown, f"Optimality gap [{unit}]")
         if handles:
             figure.legend(handles=handles, loc="outside right center")
         add_titles(figure, title, "exact; only gaps that are certified to be above 0")
-        return write_figure(figure, out_path, svg)
+    return paths
 
 
 def _draw_simulated(axes: Axes, ks: np.ndarray, simulated: Any, half_width: Any, shown: list[np.ndarray]) -> list[Any]:

@@ -14,11 +14,11 @@ from ..learning.ising import is_ising, sides_of, simulate_heat_bath
 from ..learning.learn import LearningReport, learn
 from ..learning.learners import start_label
 from ..solve import Interrupted
+from .folders import cell_path
 from .learning_files import (
     NAME,
     check_learning_cell,
     check_learning_folder,
-    learning_cell_path,
     read_learning_study,
     write_learning_study,
 )
@@ -79,7 +79,7 @@ def run_learning_study(
     folder = Path(output)
     if not force:
         check_learning_folder(folder, {game_name(cell.game) for cell in settings.cells})
-    waiting = [cell for cell in settings.cells if not _is_finished(learning_cell_path(folder, cell), cell, force)]
+    waiting = [cell for cell in settings.cells if not _is_finished(cell_path(folder, cell), cell, force)]
     client = None
     if scheduler is not None:
         from .cluster import connect
@@ -87,7 +87,7 @@ def run_learning_study(
         client = connect(scheduler)
     try:
         (folder / "cells").mkdir(parents=True, exist_ok=True)
-        paths = [learning_cell_path(folder, cell) for cell in waiting]
+        paths = [cell_path(folder, cell) for cell in waiting]
         if client is not None:
             ended = client.run_cells(waiting, paths, should_stop, on_wait, run=run_learning_cell)
         else:
@@ -100,7 +100,7 @@ def run_learning_study(
     finally:
         if client is not None:
             client.close()
-    cells = (read_learned(learning_cell_path(folder, cell), tables=False) for cell in settings.cells)
+    cells = (read_learned(cell_path(folder, cell), tables=False) for cell in settings.cells)
     result = collect_learning(
         settings.config, cells, _heat_baths(settings, None if force else folder / NAME, should_stop)
     )
@@ -112,7 +112,7 @@ def run_learning_study(
 def count_finished_cells(settings: LearningStudySettings, folder: str | Path) -> frozenset[str]:
     """Names of the cells that stand finished in a folder; KofnFileError if one belongs to another study."""
     cells = settings.cells
-    return frozenset(cell.name for cell in cells if check_learning_cell(learning_cell_path(folder, cell), cell))
+    return frozenset(cell.name for cell in cells if check_learning_cell(cell_path(folder, cell), cell))
 
 
 def run_learning_cell(

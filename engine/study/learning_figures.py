@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..figure_parts import spread_evenly
 from ..game import Game
 from ..learning.figures import draw_curves, draw_scores
 from ..learning.files import read_learned
@@ -15,7 +16,7 @@ from ..learning.ising import is_ising, is_torus_of_two, sides_of
 from ..learning.lattice_figures import MAX_PANELS, draw_lattices, draw_magnetisation
 from ..learning.result import half_width
 from ..learning.settings import rule_in_words, unit_of_time
-from .learning_files import learning_cell_path
+from .folders import cell_path
 from .learning_results import LearningStudy
 from .learning_settings import LearningStudySettings
 from .plan import plain_name
@@ -120,9 +121,10 @@ def _draw_spins(
             for cell in settings.cells
             if (game_name(cell.game), cell.settings.n, cell.method) == (name, n, method)
         }
-        shown = [cells[t] for t in _spread(result.temperature.tolist(), MAX_PANELS)]
+        temperatures = result.temperature.tolist()
+        shown = [cells[temperatures[i]] for i in spread_evenly(len(temperatures), MAX_PANELS)]
         lattices = [
-            read_learned(learning_cell_path(folder, cell), tables=False).arrays["actions"][0].reshape(sides_of(game, n))
+            read_learned(cell_path(folder, cell), tables=False).arrays["actions"][0].reshape(sides_of(game, n))
             for cell in shown
         ]
         paths += draw_lattices(
@@ -131,11 +133,3 @@ def _draw_spins(
             title=f"{name}: actions at the end", note=f"first run after {time} · {method}",
         )  # fmt: skip
     return paths
-
-
-def _spread(values: list[float], most: int) -> list[float]:
-    """At most so many of the values, from the first to the last."""
-    return [
-        values[i]
-        for i in np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int)).tolist()
-    ]

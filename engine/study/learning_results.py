@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..game import Game
 from ..learning.baselines import best_team_reward, uniform_score
 from ..learning.ising import crossing, is_ising
 from ..learning.result import CURVES, Learned, half_width, mean_curve
+from .labelled import LabelledArrays, Layout
 from .learning_settings import method_of
 from .results import Field
 from .settings import game_name
@@ -57,7 +58,7 @@ ARRAYS = {
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class LearningStudy:
+class LearningStudy(LabelledArrays):
     """Results of a study of learning. Axes are named in `COORDINATES`; entries are NaN where the grid has no point.
 
     Parameters
@@ -69,48 +70,20 @@ class LearningStudy:
         references and crossings
     """
 
-    config: dict[str, Any]
+    layout = Layout(COORDINATES, TEXTS, "iuf", ARRAYS)
     game: np.ndarray
     method: np.ndarray
     n: np.ndarray
     temperature: np.ndarray
     run: np.ndarray
     step: np.ndarray
-    arrays: dict[str, np.ndarray]
-
-    def __post_init__(self) -> None:
-        values = [getattr(self, f.name) for f in fields(self)]
-        for value in [*values, *self.arrays.values()]:
-            if isinstance(value, np.ndarray):
-                value.setflags(write=False)
-
-    def position(self, axis: str, label: Any) -> int:
-        """Where a label stands on an axis; ValueError if it does not."""
-        labels = getattr(self, axis).tolist()
-        if label not in labels:
-            raise ValueError(f"{axis}: found {label!r}, expected one of {', '.join(map(str, labels[:20]))}")
-        return labels.index(label)
-
-    def sel(self, name: str, **labels: Any) -> np.ndarray:
-        """Part of an array, by labels: `study.sel("mean_reward", method="mfq", n=500)`; axes that are not named stay."""
-        if name not in ARRAYS:
-            raise ValueError(f"name: found {name!r}, expected one of {', '.join(ARRAYS)}")
-        axes = ARRAYS[name].axes
-        for axis in labels:
-            if axis not in axes:
-                raise ValueError(f"{axis}: no axis of {name}, expected some of {', '.join(axes)}")
-        index = tuple(self.position(axis, labels[axis]) if axis in labels else slice(None) for axis in axes)
-        return self.arrays[name][index]
 
     def ns_of(self, game: str) -> list[int]:
         """The numbers of agents of a game."""
         return list(self.config["agents"][game])
 
     def __repr__(self) -> str:
-        sizes = ", ".join(
-            f"{name} {getattr(self, name).size}" for name in ("game", "method", "n", "temperature", "run")
-        )
-        return f"LearningStudy({sizes})"
+        return f"LearningStudy({self.sizes('game', 'method', 'n', 'temperature', 'run')})"
 
 
 def collect_learning(

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..equilibrium.figures import draw_heat_maps, draw_mode_accuracy, draw_reward, draw_rounds
 from ..equilibrium.result import Equilibrium
+from ..figure_parts import spread_evenly
 from ..game import Game
 from ..mode_tracking import mode_track
 from .cells import read_cell
@@ -86,7 +87,7 @@ def _draw_agents(place: Path, result: Study, game: Game, expectation: str, n: in
 def _draw_heat_maps(place: Path, folder: Path, result: Study, game: Game, expectation: str, n: int) -> list[Path]:
     """One run for some k from the smallest to the largest, all from the same random numbers."""
     ks = [k for k in result.k.tolist() if k <= n]
-    chosen = [ks[i] for i in np.unique(np.linspace(0, len(ks) - 1, N_PANELS).round().astype(int)).tolist()]
+    chosen = [ks[i] for i in spread_evenly(len(ks), N_PANELS)]
     seed = result.seed.tolist()[0]
     panels, step = [], 1
     for k in chosen:

@@ -14,6 +14,7 @@ from ..game import Game, positive_integer
 from ..solve import solve
 from .cells import Cell, check_cell, read_times, remove_checkpoint, run_cell
 from .collect import collect
+from .folders import cell_path
 from .jobs import run_jobs
 from .pairs import find_pairs
 from .plan import Plan, plan_study, solve_times
@@ -24,7 +25,7 @@ from .settings import StudySettings, game_name
 if TYPE_CHECKING:
     from ..equilibrium.result import Equilibrium
 
-__all__ = ["Study", "StudySettings", "cell_path", "count_finished", "processes", "run_study", "study"]
+__all__ = ["Study", "StudySettings", "count_finished", "processes", "run_study", "study"]
 
 
 def study(
@@ -188,11 +189,6 @@ def run_study(
 def processes(jobs: int | None) -> int:
     """How many processes run cells here; by default one for each core."""
     return positive_integer("jobs", len(os.sched_getaffinity(0)) if jobs is None else jobs)
-
-
-def cell_path(folder: str | Path, cell: Cell) -> Path:
-    """The file of a cell of a study in a folder."""
-    return Path(folder) / "cells" / f"{cell.name}.h5"
 
 
 def count_finished(plan: Plan, folder: str | Path) -> frozenset[str]:

@@ -114,8 +114,8 @@ class StudySettings:
             raise ValueError(f"local_policy: found {shown(policy)}, expected a policy or its name")
         self._check_method()
         default = ("joint",) if policy is None and self.method == "solve" else ("fixed",)
-        put("actions", _words("actions", self.actions or default, ACTION_CLASSES))
-        put("expectation", _words("expectation", self.expectation, EXPECTATIONS))
+        put("actions", words("actions", self.actions or default, ACTION_CLASSES))
+        put("expectation", words("expectation", self.expectation, EXPECTATIONS))
         if self.method == "nash" and self.actions != ("fixed",):
             raise ValueError(f"actions: found {', '.join(self.actions)} with method 'nash', expected 'fixed'")
         if self.method == "solve" and ("fixed" in self.actions) != (policy is not None):
@@ -349,7 +349,8 @@ def _games(value: Any) -> tuple[Game, ...]:
     return tuple(games)
 
 
-def _words(name: str, value: Any, known: Sequence[str]) -> tuple[str, ...]:
+def words(name: str, value: Any, known: Sequence[str]) -> tuple[str, ...]:
+    """Words as a tuple, from a sequence or from a text with commas; ValueError unless each is known and there once."""
     parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
     if not isinstance(parts, Sequence) or not parts:
         raise ValueError(f"{name}: found {shown(value)}, expected one or more of {', '.join(known)}")
