@@ -7,19 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from ..figure_parts import (
-    EXACT_INK,
-    INK,
-    LINE_STYLES,
-    WIDTH_IN,
-    add_titles,
-    our_style,
-    sample_size,
-    subtitle,
-    write_figure,
-)
+from ..figure_parts import EXACT_INK, INK, LINE_STYLES, add_titles, new_figure, sample_size, subtitle
 from .scores import OPTIMUM, RULES, ScoreLine
 
 HIGH_IN = 6.4
@@ -38,10 +27,9 @@ def draw_scores(path: str | Path, lines: Sequence[ScoreLine], *, n_runs: int, sv
 
     Parameters
     ----------
-    path : path                      of the PNG; an SVG gets the same name with its own suffix
+    path, svg : as `figure_parts.new_figure` takes and raises
     lines : sequence of ScoreLine    of one game and one temperature
     n_runs : int
-    svg : bool                       whether to write an SVG as well
 
     Returns
     -------
@@ -50,7 +38,6 @@ def draw_scores(path: str | Path, lines: Sequence[ScoreLine], *, n_runs: int, sv
     Raises
     ------
     ValueError      several games or temperatures, or more methods than can be told apart
-    KofnFileError   a file cannot be written
     """
     learned = [line for line in lines if line.method not in (*RULES, OPTIMUM)]
     games, methods = {line.game for line in lines}, list(dict.fromkeys(line.method for line in learned))
@@ -63,8 +50,7 @@ def draw_scores(path: str | Path, lines: Sequence[ScoreLine], *, n_runs: int, sv
         raise ValueError(f"figure: found {len(methods)} methods, expected at most {len(SERIES)} to tell apart")
     ns = sorted({line.n for line in learned})
     shown = [name for name in PANELS if any(name in line.means for line in learned)]
-    with our_style():
-        figure = Figure(figsize=(WIDTH_IN, HIGH_IN if len(shown) > 2 else 0.6 * HIGH_IN), layout="constrained")
+    with new_figure(path, HIGH_IN if len(shown) > 2 else 0.6 * HIGH_IN, svg=svg) as (figure, paths):
         panels = figure.subplots(-(-len(shown) // 2), min(2, len(shown)), squeeze=False).ravel()
         for axes, name in zip(panels, shown, strict=False):
             _draw_panel(axes, name, lines, methods, ns)
@@ -76,7 +62,7 @@ def draw_scores(path: str | Path, lines: Sequence[ScoreLine], *, n_runs: int, sv
             sample_size(None, n_runs), f"T = {float(temperatures.pop()):g}", "means with 95 % intervals over runs"
         )
         add_titles(figure, f"{games.pop()}: scores against the number of agents", note)
-        return write_figure(figure, path, svg)
+    return paths
 
 
 def _draw_panel(axes: Axes, name: str, lines: Sequence[ScoreLine], methods: list[str], ns: list[int]) -> None:
