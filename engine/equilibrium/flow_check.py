@@ -9,6 +9,7 @@ agent's own draws, as far as the values of the decision problem tell what they w
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -21,6 +22,7 @@ from ..evaluation.population_laws import in_threads
 from ..game import positive_integer
 from ..learning.result import half_width
 from ..learning.views import scene_of
+from ..solve import Interrupted
 from .flow_law import PlayedLaw
 
 DEFAULT_RUNS = 400
@@ -111,6 +113,7 @@ def check_response(
     steps: int | None = None,
     burn_in: int = 200,
     seed: int = 0,
+    should_stop: Callable[[], bool] | None = None,
 ) -> FiniteCheck:
     """Let one of n agents follow a response, and keep to the law, with the same random numbers.
 
@@ -125,6 +128,7 @@ def check_response(
     steps : int, optional      that count; by default until later rewards weigh 1e-4 of all
     burn_in : int              steps of the law before, from the game's initial laws
     seed : int
+    should_stop : function without arguments, asked before each part of the runs
 
     Returns
     -------
@@ -132,7 +136,7 @@ def check_response(
 
     Raises
     ------
-    ValueError
+    ValueError, Interrupted
     """
     game = played.game
     n = positive_integer("n", played.n if n is None else n)
@@ -155,6 +159,8 @@ def check_response(
     ends = np.linspace(0, runs, n_parts + 1).astype(np.int64)
 
     def play(part: int) -> None:
+        if should_stop is not None and should_stop():
+            raise Interrupted(f"stopped in the check among {n} agents")
         rows = slice(ends[part], ends[part + 1])
         play_two_arms(
             scene, sight, law, arms, key, numbers[rows], burn_in, steps, game.gamma, n, start[rows], returns[rows]

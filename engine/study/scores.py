@@ -213,8 +213,9 @@ class _Rules:
             if settings.gains:
                 law = law_of_table(game, table_law(spec, policy), n=self._n)
                 gap, _ = gap_of_law(
-                    law, steps=settings.flow_steps, check_runs=0, seed=settings.seed, memory_bytes=memory_bytes
-                )
+                    law, steps=settings.flow_steps, check_runs=0, seed=settings.seed, memory_bytes=memory_bytes,
+                    should_stop=should_stop,
+                )  # fmt: skip
                 found |= {name: np.full(self._runs, getattr(gap, name)) for name in GAINS[:-1]}
             for run in range(self._runs):
                 row = {"game": self._game, "method": method, "n": self._n, "temperature": math.nan, "seed": run}
