@@ -58,6 +58,8 @@ def score(folder, steps, episodes, gains, flow_steps, units, seed, output, memor
     from ..engine.files import check_writable, write_bytes_atomically
     from ..engine.study.scores import ScoreSettings, csv_of, score_study, summarise_scores
 
+    read = [folder / "learning.h5", *folder.glob("cells/*.h5"), *folder.glob("scores/*.csv")]
+    options.check_is_no_input(output, *read)
     check_writable(output, overwrite=force)
     settings = ScoreSettings(steps=steps, episodes=episodes, flow_steps=flow_steps, gains=gains, units=units, seed=seed)
     options.use_threads(threads)

@@ -13,9 +13,10 @@ from .tabulation import shown
 
 def whole_number(name: str, value: Any, least: int, most: int = 2**62) -> int:
     """A whole number from `least` to `most`, of Python or NumPy; ValueError for anything else, also for 2.0 and true."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= value <= most:
+    number = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None
+    if number is None or not least <= number <= most:
         raise ValueError(f"{name}: found {shown(value)}, expected a whole number from {least} to {most}")
-    return int(value)
+    return number
 
 
 def real_number(name: str, value: Any, expected: str, *, above: float = -math.inf, least: float = -math.inf) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -167,7 +168,7 @@ def _check_sizes(
         )
 
 
-def _as_list(policy: OrderPolicy | Sequence[OrderPolicy]) -> list[OrderPolicy]:
+def _as_list(policy: Any) -> list[OrderPolicy]:
     played = list(policy) if isinstance(policy, list | tuple) else [policy]
     for each in played:
         if not isinstance(each, OrderPolicy):
