@@ -31,6 +31,8 @@ LEVEL, POWER = 0.95, 0.8
 TRUNCATED_SHARE = 1e-4
 MOST_STEPS = 100_000
 PARTS_PER_THREAD = 4
+# Single moves of agents in one part, at most, unless a run has more: about a second.
+PART_MOVES = 20_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,7 +157,8 @@ def check_response(
     numbers = np.arange(runs, dtype=np.int64)
     arms = _arms(played, table, values, q)
     start, returns = np.zeros(runs, dtype=np.int64), np.zeros((runs, 2, 2))
-    n_parts = min(runs, PARTS_PER_THREAD * numba.get_num_threads())
+    # Whether to stop is asked between parts.
+    n_parts = min(runs, max(PARTS_PER_THREAD * numba.get_num_threads(), 2 * runs * n * (burn_in + steps) // PART_MOVES))
     ends = np.linspace(0, runs, n_parts + 1).astype(np.int64)
 
     def play(part: int) -> None:
