@@ -158,7 +158,7 @@ def corrected_estimate(
         )
     bad = weights[~(np.isfinite(weights) & (weights >= 0.0))]
     if bad.size:
-        raise ValueError(f"weights: found {bad[0]:g}, expected finite numbers of at least 0")
+        raise ValueError(f"weights: found {shown(float(bad[0]))}, expected at least 0, and finite")
     clip = real_number("clip", clip, "above 0", above=0.0)
     largest = real_number("largest", largest, "at least 0", least=0.0)
     lipschitz = real_number("lipschitz", lipschitz, "at least 0", least=0.0)
@@ -169,6 +169,8 @@ def corrected_estimate(
         raise ValueError(f"delta: found {shown(delta)}, expected between 0 and 1")
     if not (isinstance(excess, str) and excess in EXCESSES):
         excess = real_number("excess", excess, f"at least 0, or {' or '.join(EXCESSES)}", least=0.0)
+    if isinstance(n_agents, int) and n_agents < 1:
+        raise ValueError(f"n_agents: found {shown(n_agents)}, expected at least 1")
     n_agents = None if n_agents is None else whole_number("n_agents", n_agents, 1)
     clipped = np.minimum(weights, clip)
     mean, effective_size, chi2 = summarise_weights(clipped)

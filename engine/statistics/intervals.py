@@ -34,7 +34,10 @@ def checked_values(name: str, values: Any, least: int = 2) -> np.ndarray:
         raise ValueError(f"{name}: found {found.size} seeds, expected at most {MAX_SEEDS}")
     bad = np.flatnonzero(~(np.abs(found) <= LARGEST))
     if bad.size:
-        raise ValueError(f"{name}: found {found[bad[0]]} at place {bad[0]}, expected finite numbers up to {LARGEST:g}")
+        raise ValueError(
+            f"{name}: found {found[bad[0]]} at place {bad[0]}, expected finite numbers"
+            + (f" up to {LARGEST:g}" if np.isfinite(found[bad[0]]) else "")
+        )
     return found
 
 
