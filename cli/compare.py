@@ -84,6 +84,7 @@ def compare(
         options.check_is_no_input(output, *files)
     if figure is not None:
         options.check_figure(figure, *files)
+    options.check_apart(output, figure)
     metrics = tuple(dict.fromkeys(metrics))
     table = read_seed_table(files)
     groups = {
@@ -129,7 +130,9 @@ def compare(
     tests = "Welch's t, Mann-Whitney U" if unpaired else "paired t, Wilcoxon signed ranks"
     say("")
     say(f"intervals  95 %, Student's t and BCa bootstrap over seeds, {resamples} resamples")
-    say(f"tests      {tests}; p-values corrected for {len(rows)} comparisons: {correction}")
+    say(
+        f"tests      {tests}; p-values corrected for {len(rows)} comparison{'s' if len(rows) > 1 else ''}: {correction}"
+    )
     for path in (output, figure):
         if path is not None:
             say(f"written    {path}")

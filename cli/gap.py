@@ -78,6 +78,7 @@ def gap(file, n, flow, runs, steps, check, measure, seed, output, figure, memory
     if figure is not None:
         options.check_figure(figure, file)
         check_writable(figure, overwrite=force)
+        options.check_apart(output, figure)
     learned = read_learned(file)
     for run in runs or ():
         if run >= learned.settings.runs:

@@ -90,6 +90,7 @@ def inventory(
             check_writable(path, overwrite=force)
     if figure is not None:
         options.check_figure(figure)
+        options.check_apart(output, figure)
     n = spec.agents if n is None else n
     chosen = policy if learned is None else _policies(spec, learned, n, runs, greedy)
     options.use_threads(threads)
@@ -162,12 +163,17 @@ def say_inventory(found):
     if gap is None:
         return
     half = f" ± {gap.half_width:.2g}" if math.isfinite(gap.half_width) else ""
+    if config["runs"] == 1:
+        say(f"verdict     none from a single run: profit {gap.mean:+.4g} beside base stock")
+        return
     verdict = "beats base stock" if found.beats_base_stock else "does not beat base stock"
     say(f"verdict     {verdict}: profit {gap.mean:+.4g}{half} beside it, paired over {config['runs']} runs")
 
 
 def _with_interval(found):
     mean, width = found["mean"], found["half_width"]
+    if math.isnan(mean):
+        return "undefined"
     # Below this it is rounding.
     half = f" ± {width:.2g}" if width > 1e-12 * abs(mean) else ""
     return f"{mean:.4g}{half}"

@@ -83,6 +83,7 @@ def learn(
     if figure is not None:
         options.check_figure(figure, game)
         check_writable(figure, overwrite=force)
+        options.check_apart(output, figure)
     checkpoint = Path(f"{output}.checkpoint")
     options.check_checkpoint(checkpoint, resume=resume, force=force)
     loaded = load_game(game, agents=n, constants=constants)

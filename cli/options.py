@@ -293,6 +293,12 @@ def check_figure(figure: Path, *inputs: str | Path | None) -> None:
     check_is_no_input(figure, *inputs)
 
 
+def check_apart(output: Path | None, figure: Path | None) -> None:
+    """Refuse a figure that would take the place of the output."""
+    if output is not None and figure is not None and os.path.abspath(output) == os.path.abspath(figure):
+        raise click.UsageError(f"--figure {click.format_filename(figure)} is the output as well, expected another file")
+
+
 def check_checkpoint(checkpoint: Path, *beside: Path, resume: bool, force: bool) -> None:
     """Refuse a checkpoint that is left over unless it is to be continued or replaced, and a place where none can be written."""
     from ..engine.files import KofnFileError, check_writable

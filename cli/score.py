@@ -64,6 +64,8 @@ def score(
     from ..engine.files import check_writable, write_bytes_atomically
     from ..engine.study.scores import ScoreSettings, csv_of, score_study, summarise_scores
 
+    read = [folder / "learning.h5", *folder.glob("cells/*.h5"), *folder.glob("scores/*.csv")]
+    options.check_is_no_input(output, *read)
     check_writable(output, overwrite=force)
     if figure is not None:
         options.check_figure(figure)
@@ -98,20 +100,26 @@ def say_scores(lines):
     for game in dict.fromkeys(found.game for found in lines):
         of_game = [found for found in lines if found.game == game]
         shown = [name for name in SHOWN if any(name in found.means for found in of_game)]
-        wide = max(len(found.method) for found in of_game)
+        several = len({found.temperature for found in of_game} - {""}) > 1
+        names = [
+            found.method + (f", T = {found.temperature}" if several and found.temperature else "") for found in of_game
+        ]
+        wide = max(map(len, names))
         clusters = any(found.clusters for found in of_game)
         say(f"{game}: means over runs with 95 % intervals")
         head = f"{'n':>7s}  {'method':<{wide}s}" + "".join(f"{SHOWN[name]:>20s}" for name in shown)
         say(head + ("  clusters" if clusters else ""))
-        for found in of_game:
+        for name, found in zip(names, of_game, strict=True):
             cells = "".join(f"{_cell(found.means.get(name)):>20s}" for name in shown)
             groups = f"{found.clusters or '':>10}" if clusters else ""
             flag = "  does not beat base stock" if found.beats_base_stock is False else ""
-            say(f"{found.n:7d}  {found.method:<{wide}s}{cells}{groups}{flag}")
+            say(f"{found.n:7d}  {name:<{wide}s}{cells}{groups}{flag}")
 
 
 def _cell(found):
     if found is None:
         return ""
     mean, half = found
+    if math.isnan(mean):
+        return "undefined"
     return f"{mean:.4g} ± {half:.2g}" if math.isfinite(half) and half > 1e-12 * abs(mean) else f"{mean:.4g}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.importance.weights import summarise_weights
+from ..checked import real_array, real_number, whole_number
 from ..tabulation import shown
 
 
@@ -150,24 +151,27 @@ def corrected_estimate(
     ------
     ValueError    one line that names the argument
     """
-    values, weights = (np.ascontiguousarray(x, np.float64) for x in (values, weights))
+    values, weights = real_array("values", values), real_array("weights", weights)
     if values.ndim != 1 or values.shape != weights.shape or values.size < 2:
         raise ValueError(
             f"values, weights: found shapes {values.shape} and {weights.shape}, expected [N] and [N] with N at least 2"
         )
-    if not (weights >= 0.0).all():
-        raise ValueError(f"weights: found {shown(weights.min())}, expected at least 0")
-    for name, x in (("clip", clip), ("largest", largest), ("lipschitz", lipschitz), ("span", span)):
-        if not x >= 0.0 or (name == "clip" and x == 0.0):
-            raise ValueError(f"{name}: found {shown(x)}, expected {'above' if name == 'clip' else 'at least'} 0")
+    bad = weights[~(np.isfinite(weights) & (weights >= 0.0))]
+    if bad.size:
+        raise ValueError(f"weights: found {shown(float(bad[0]))}, expected at least 0, and finite")
+    clip = real_number("clip", clip, "above 0", above=0.0)
+    largest = real_number("largest", largest, "at least 0", least=0.0)
+    lipschitz = real_number("lipschitz", lipschitz, "at least 0", least=0.0)
+    span = real_number("span", span, "at least 0", least=0.0)
     if not (np.abs(values) <= largest).all():
         raise ValueError(f"values: found {np.abs(values).max():.6g} in absolute value, expected at most {largest:.6g}")
-    if not 0.0 < delta < 1.0:
+    if not 0.0 < real_number("delta", delta, "between 0 and 1") < 1.0:
         raise ValueError(f"delta: found {shown(delta)}, expected between 0 and 1")
-    if excess not in EXCESSES and (isinstance(excess, str) or not excess >= 0.0):
-        raise ValueError(f"excess: found {shown(excess)}, expected at least 0, or {' or '.join(EXCESSES)}")
-    if n_agents is not None and n_agents < 1:
+    if not (isinstance(excess, str) and excess in EXCESSES):
+        excess = real_number("excess", excess, f"at least 0, or {' or '.join(EXCESSES)}", least=0.0)
+    if isinstance(n_agents, int) and n_agents < 1:
         raise ValueError(f"n_agents: found {shown(n_agents)}, expected at least 1")
+    n_agents = None if n_agents is None else whole_number("n_agents", n_agents, 1)
     clipped = np.minimum(weights, clip)
     mean, effective_size, chi2 = summarise_weights(clipped)
     products = clipped * values

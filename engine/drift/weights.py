@@ -9,6 +9,7 @@ import numpy as np
 from ...kernels.importance.marginal import TRIM, log_marginal_of_others, make_marginal_work, marginal_work_size
 from ...kernels.importance.weights import count_pairs, log_product_of_others, summarise_weights, weigh
 from ..backups.selection import TooLargeError, readable_bytes
+from ..checked import real_array, real_number
 from ..tabulation import shown
 
 FORMS = ("product", "marginal")
@@ -75,14 +76,13 @@ def importance_weights(
     """
     group, action = np.atleast_2d(_whole("group", group)), np.atleast_2d(_whole("action", action))
     n_samples, n = group.shape if group.ndim == 2 else (0, 0)
-    if form not in FORMS:
-        raise ValueError(f"form: found {form!r}, expected {' or '.join(FORMS)}")
+    if not isinstance(form, str) or form not in FORMS:
+        raise ValueError(f"form: found {shown(form)}, expected {' or '.join(FORMS)}")
     if action.shape != group.shape or n_samples == 0 or n == 0:
         raise ValueError(
             f"group, action: found shapes {group.shape} and {action.shape}, expected both [samples, agents], not empty"
         )
-    if not clip > 0:
-        raise ValueError(f"clip: found {shown(clip)}, expected above 0")
+    clip = real_number("clip", clip, "above 0", above=0.0)
     laws = [_laws("pi", pi, n_samples), _laws("mu", mu, n_samples)]
     if laws[0].shape != laws[1].shape:
         raise ValueError(f"pi, mu: found shapes {laws[0].shape[1:]} and {laws[1].shape[1:]}, expected the same")
@@ -98,11 +98,11 @@ def importance_weights(
         logs = _log_marginals(laws, group, action, weights_of, _edges(edges), count_own)
     weights = np.empty(n_samples * n)
     log_pi, log_mu = (log.ravel() for log in logs)
-    clipped = weigh(log_pi, log_mu, float(clip), weights)
+    clipped = weigh(log_pi, log_mu, clip, weights)
     mean, effective_size, chi2 = summarise_weights(weights)
     return ImportanceWeights(
         form=form,
-        clip=float(clip),
+        clip=clip,
         weights=weights.reshape(group.shape),
         log_weights=np.where(log_pi == -np.inf, -np.inf, log_pi - np.where(log_pi == -np.inf, 0.0, log_mu)).reshape(
             group.shape
@@ -115,8 +115,12 @@ def importance_weights(
 
 
 def _whole(name: str, values: np.ndarray) -> np.ndarray:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu":
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name}: found {shown(values)}, expected whole numbers in rows of one length") from None
+    # An empty list has no type of its own.
+    if array.dtype.kind not in "iu" and array.shape != (0,):
         raise ValueError(f"{name}: found {array.dtype} values, expected whole numbers")
     return np.ascontiguousarray(array, np.int64)
 
@@ -127,12 +131,12 @@ def _require_below(name: str, values: np.ndarray, bound: int) -> None:
 
 
 def _laws(name: str, laws: np.ndarray, n_samples: int) -> np.ndarray:
-    table = np.asarray(laws, np.float64)
+    table = real_array(name, laws)
     if table.ndim == 2:
         table = np.broadcast_to(table, (n_samples, *table.shape))
     if table.ndim != 3 or table.shape[0] != n_samples or 0 in table.shape:
         raise ValueError(
-            f"{name}: found shape {np.shape(laws)}, expected [groups, actions] or [{n_samples}, groups, actions]"
+            f"{name}: found shape {table.shape}, expected [groups, actions] or [{n_samples}, groups, actions]"
         )
     gap = np.abs(table.sum(axis=-1) - 1.0).max()
     if not (table.min() >= 0.0 and gap <= ROW_SUM_ATOL):

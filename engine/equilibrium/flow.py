@@ -19,6 +19,7 @@ part of it. A path ends in one recurrent class of s_g, and in one of several lim
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +29,12 @@ from ...kernels.streams import checked_seed
 from ..evaluation.population_laws import in_threads
 from ..game import positive_integer
 from ..learning.views import scene_of
+from ..solve import Interrupted
 from .flow_law import PlayedLaw
 
 DEFAULT_STEPS = 20_000
+# Steps between two looks at whether to stop.
+LOOK_EVERY = 100
 # m has come back where no entry differs by more, and where it did so in one period more.
 SETTLED = 1e-13
 # Agents that are recorded, of all n.
@@ -87,7 +91,12 @@ class Flow:
 
 
 def mean_field_flow(
-    played: PlayedLaw, *, steps: int = DEFAULT_STEPS, burn_in: int | None = None, seed: int = 0
+    played: PlayedLaw,
+    *,
+    steps: int = DEFAULT_STEPS,
+    burn_in: int | None = None,
+    seed: int = 0,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Flow:
     """The flow of infinitely many agents.
 
@@ -97,16 +106,22 @@ def mean_field_flow(
     steps : int               recorded, unless it settles before
     burn_in : int, optional   steps before; by default a tenth
     seed : int                of the path of s_g
+    should_stop : function without arguments, asked every few steps
 
     Returns
     -------
     Flow
+
+    Raises
+    ------
+    Interrupted
     """
     steps = positive_integer("steps", steps)
+    asked = should_stop if should_stop is not None else lambda: False
     path = _Path(played, np.random.default_rng(int(checked_seed(seed))))
-    path.go(steps // 10 if burn_in is None else burn_in)
+    path.go(steps // 10 if burn_in is None else burn_in, asked)
     path.start_recording()
-    path.go(steps)
+    path.go(steps, asked)
     if path.period:
         # What is recorded of a flow that has settled is one period.
         path.start_recording()
@@ -149,11 +164,13 @@ class _Path:
     def action_law(self) -> np.ndarray:
         return self._actions / max(self.steps, 1)
 
-    def go(self, steps: int) -> None:
-        """Some steps, or until it has settled."""
-        for _ in range(steps):
+    def go(self, steps: int, should_stop: Callable[[], bool]) -> None:
+        """Some steps, or until it has settled; Interrupted if asked to stop."""
+        for step in range(steps):
             if self.period:
                 return
+            if step % LOOK_EVERY == 0 and should_stop():
+                raise Interrupted(f"stopped after {step} of {steps} steps of the flow")
             self.move()
 
     def move(self) -> None:

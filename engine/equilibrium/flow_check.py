@@ -9,6 +9,7 @@ agent's own draws, as far as the values of the decision problem tell what they w
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -21,6 +22,7 @@ from ..evaluation.population_laws import in_threads
 from ..game import positive_integer
 from ..learning.result import half_width
 from ..learning.views import scene_of
+from ..solve import Interrupted
 from .flow_law import PlayedLaw
 
 DEFAULT_RUNS = 400
@@ -29,6 +31,8 @@ LEVEL, POWER = 0.95, 0.8
 TRUNCATED_SHARE = 1e-4
 MOST_STEPS = 100_000
 PARTS_PER_THREAD = 4
+# Single moves of agents in one part, at most, unless a run has more: about a second.
+PART_MOVES = 20_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,6 +115,7 @@ def check_response(
     steps: int | None = None,
     burn_in: int = 200,
     seed: int = 0,
+    should_stop: Callable[[], bool] | None = None,
 ) -> FiniteCheck:
     """Let one of n agents follow a response, and keep to the law, with the same random numbers.
 
@@ -125,6 +130,7 @@ def check_response(
     steps : int, optional      that count; by default until later rewards weigh 1e-4 of all
     burn_in : int              steps of the law before, from the game's initial laws
     seed : int
+    should_stop : function without arguments, asked before each part of the runs
 
     Returns
     -------
@@ -132,7 +138,7 @@ def check_response(
 
     Raises
     ------
-    ValueError
+    ValueError, Interrupted
     """
     game = played.game
     n = positive_integer("n", played.n if n is None else n)
@@ -151,10 +157,13 @@ def check_response(
     numbers = np.arange(runs, dtype=np.int64)
     arms = _arms(played, table, values, q)
     start, returns = np.zeros(runs, dtype=np.int64), np.zeros((runs, 2, 2))
-    n_parts = min(runs, PARTS_PER_THREAD * numba.get_num_threads())
+    # Whether to stop is asked between parts.
+    n_parts = min(runs, max(PARTS_PER_THREAD * numba.get_num_threads(), 2 * runs * n * (burn_in + steps) // PART_MOVES))
     ends = np.linspace(0, runs, n_parts + 1).astype(np.int64)
 
     def play(part: int) -> None:
+        if should_stop is not None and should_stop():
+            raise Interrupted(f"stopped in the check among {n} agents")
         rows = slice(ends[part], ends[part + 1])
         play_two_arms(
             scene, sight, law, arms, key, numbers[rows], burn_in, steps, game.gamma, n, start[rows], returns[rows]

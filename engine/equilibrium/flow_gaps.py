@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..checked import whole_number
+from ..game import positive_integer
 from ..learning.result import Learned, half_width
 from ..solve import Interrupted
+from ..tabulation import shown
 from ..versions import library_versions
 from .clusters import Clusters, Habits, action_scale, cluster_runs, habits
 from .flow import DEFAULT_STEPS, Flow, agents_flow, mean_field_flow
@@ -69,6 +72,7 @@ def gap_of_law(
     check_runs: int = DEFAULT_RUNS,
     seed: int = 0,
     memory_bytes: int | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> tuple[FlowGap, FiniteCheck | None]:
     """What best responses gain against one law, learned or not, and what the local one gains among n agents.
 
@@ -82,18 +86,28 @@ def gap_of_law(
     -------
     (FlowGap, FiniteCheck or None)
     """
-    gap = flow_gap(played, _flow_of(played, n, flow, steps, seed), memory_bytes=memory_bytes)
+    gap = flow_gap(played, _flow_of(played, n, flow, steps, seed, should_stop), memory_bytes=memory_bytes)
     if not check_runs:
         return gap, None
-    return gap, check_response(played, gap.response, n, values=gap.values, q=gap.q, runs=check_runs, seed=seed)
+    check = check_response(
+        played, gap.response, n, values=gap.values, q=gap.q, runs=check_runs, seed=seed, should_stop=should_stop
+    )
+    return gap, check
 
 
-def _flow_of(played: PlayedLaw, n: int | None, flow: str, steps: int, seed: int) -> Flow:
+def _flow_of(
+    played: PlayedLaw,
+    n: int | None,
+    flow: str,
+    steps: int,
+    seed: int,
+    should_stop: Callable[[], bool] | None = None,
+) -> Flow:
     if flow not in FLOWS:
         raise ValueError(f"flow: found {flow!r}, expected one of {', '.join(FLOWS)}")
     if flow == "agents":
         return agents_flow(played, n, steps=steps, seed=seed)
-    return mean_field_flow(played, steps=steps, seed=seed)
+    return mean_field_flow(played, steps=steps, seed=seed, should_stop=should_stop)
 
 
 def learned_gaps(
@@ -135,7 +149,11 @@ def learned_gaps(
     ValueError, TooLargeError, ConvergenceError, Interrupted
     """
     began = time.perf_counter()
-    runs = tuple(range(learned.settings.runs)) if runs is None else runs
+    if not isinstance(learned, Learned):
+        raise ValueError(f"learned: found {shown(learned)}, expected what learn or read_learned gave")
+    runs = _checked_runs(runs, learned.settings.runs)
+    if check_runs != 0:
+        positive_integer("check_runs", check_runs)
     n = learned.settings.n if n is None else n
 
     gaps: list[FlowGap] = []
@@ -149,8 +167,9 @@ def learned_gaps(
             progress(f"run {run}")
         played = learned_law(learned, run)
         gap, check = gap_of_law(
-            played, n, flow=flow, steps=steps, check_runs=check_runs, seed=seed, memory_bytes=memory_bytes
-        )
+            played, n, flow=flow, steps=steps, check_runs=check_runs, seed=seed, memory_bytes=memory_bytes,
+            should_stop=should_stop,
+        )  # fmt: skip
         gaps.append(gap)
         if check is not None:
             checks.append(check)
@@ -158,7 +177,7 @@ def learned_gaps(
         last = _snapshot_before_the_last(learned)
         if last is not None and len(runs) > 1:
             played = learned_law(learned, run, snapshot=last)
-            before.append(habits(played, _flow_of(played, n, flow, steps, seed)))
+            before.append(habits(played, _flow_of(played, n, flow, steps, seed, should_stop)))
     clusters = None
     if len(runs) > 1:
         scale = action_scale(learned.game)
@@ -167,6 +186,14 @@ def learned_gaps(
         learned=learned, n=n, flow=flow, runs=runs, gaps=gaps, checks=checks, clusters=clusters, seed=seed,
         wall_time_s=time.perf_counter() - began, versions=library_versions(),
     )  # fmt: skip
+
+
+def _checked_runs(runs: tuple[int, ...] | None, n_runs: int) -> tuple[int, ...]:
+    if runs is None:
+        return tuple(range(n_runs))
+    if not isinstance(runs, tuple | list | range) or not runs or len(set(map(str, runs))) < len(runs):
+        raise ValueError(f"runs: found {shown(runs)}, expected different numbers of runs")
+    return tuple(whole_number("run", run, 0, n_runs - 1) for run in runs)
 
 
 def _snapshot_before_the_last(learned: Learned) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..tabulation import shown
 from .policies import OrderPolicy, base_stock, constant_orders
 from .simulate import simulate_inventory
 from .spec import InventorySpec, spec_of
@@ -47,7 +48,7 @@ class Search:
 
 def best_constant(spec: InventorySpec | str, search: Search = Search()) -> OrderPolicy:
     """The order size that earns most when everyone orders it always; ties go to the smaller one."""
-    spec = spec_of(spec)
+    spec, search = spec_of(spec), _checked(search)
     policies = [constant_orders(spec, lots) for lots in spec.orders]
     profits = [search.profit(spec, policy) for policy in policies]
     return policies[int(np.argmax(profits))]
@@ -59,7 +60,7 @@ def best_base_stock(spec: InventorySpec | str, search: Search = Search()) -> Ord
     First one level for all, among all multiples of a lot; then each season's level in turn, by steps of a lot, and unit by unit
     of ever smaller steps where goods are units, until no step is better. A local optimum; ties go to what was found first.
     """
-    spec = spec_of(spec)
+    spec, search = spec_of(spec), _checked(search)
     known: dict[tuple[int, ...], float] = {}
 
     def profit(levels: tuple[int, ...]) -> float:
@@ -77,6 +78,12 @@ def best_base_stock(spec: InventorySpec | str, search: Search = Search()) -> Ord
         if step == 1 or search.units == "lot":
             return base_stock(spec, best)
         step = max(1, step // 2)
+
+
+def _checked(search: Search) -> Search:
+    if not isinstance(search, Search):
+        raise ValueError(f"search: found {shown(search)}, expected a Search")
+    return search
 
 
 def _climb(best: tuple[int, ...], step: int, most: int, profit: Callable[[tuple[int, ...]], float]) -> tuple[int, ...]:

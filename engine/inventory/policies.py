@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.inventory.parts import BASE_STOCK, CONSTANT, RANDOM, TABLE
+from ..checked import real_array
 from ..coupling import Field
 from ..game import Game
 from ..learning.policy import boltzmann_laws
@@ -72,9 +73,10 @@ def base_stock(spec: InventorySpec, levels: float | Sequence[float]) -> OrderPol
     ----------
     levels : int or int[n_seasons]    units, one for all seasons or one each
     """
-    given = [float(level) for level in np.ravel(levels)]
-    given = given * spec.n_seasons if np.ndim(levels) == 0 else given
-    most = MOST_LOTS * spec.lot
+    found = real_array("levels", levels)
+    given = found.ravel().tolist() * (spec.n_seasons if found.ndim == 0 else 1)
+    # Above this the largest order is placed always.
+    most = 3 * MOST_LOTS * spec.lot
     if len(given) != spec.n_seasons or any(not (abs(level) <= most and level == math.floor(level)) for level in given):
         raise ValueError(
             f"levels: found {shown(levels)}, expected one whole number of units for each of {spec.n_seasons} seasons"
@@ -96,7 +98,7 @@ def table_orders(spec: InventorySpec, laws: Any, seen: Field | None = None, name
     ------
     ValueError
     """
-    found = np.array(laws, dtype=np.float64, order="C")
+    found = real_array("laws", laws)
     found = found[None] if found.ndim == 2 else found
     n_values = 1 if seen is None else seen.n_values
     if seen is not None and n_values > 1 and (seen.of != "actions" or seen.weights.shape[1] != len(spec.orders)):
@@ -124,6 +126,8 @@ def learned_orders(spec: InventorySpec, learned: Learned, *, run: int = 0, greed
     ------
     ValueError
     """
+    if not isinstance(learned, Learned):
+        raise ValueError(f"learned: found {shown(learned)}, expected what learn or read_learned gave")
     check_states(spec, learned.game)
     if not 0 <= run < learned.settings.runs:
         raise ValueError(f"run: found {run}, expected 0 to {learned.settings.runs - 1}")

@@ -85,6 +85,9 @@ class InventoryRuns:
                 "bullwhip": self.variances[:, 0] / self.variances[:, 1],
                 "system_bullwhip": (mean[:, 1] - mean[:, 0] ** 2) / (mean[:, 3] - mean[:, 2] ** 2),
             }
+        # Beside a demand that never varies, or a single period, there is no ratio.
+        for name in ("bullwhip", "system_bullwhip"):
+            found[name] = np.where(np.isfinite(found[name]), found[name], np.nan)
         profit = found["revenue"] - found["purchase"] - found["holding"] - found["backlog_cost"]
         return {name: profit if name == "profit" else found[name] for name in METRICS}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ...kernels.inventory import parts
 from ...kernels.inventory.simulate import simulate_run
 from ...kernels.streams import checked_seed
 from ..backups.selection import TooLargeError, default_memory_bytes, readable_bytes
+from ..checked import whole_number
 from ..evaluation.population_laws import in_threads
 from ..game import positive_integer
 from ..solve import Interrupted
@@ -78,6 +80,7 @@ def simulate_inventory(
     n = positive_integer("n", spec.agents if n is None else n)
     spec = spec.changed(agents=n) if n != spec.agents else spec
     periods, runs = positive_integer("periods", periods), positive_integer("runs", runs)
+    first_run = whole_number("first_run", first_run, 0, 2**32)
     _check_sizes(spec, n, periods, runs, first_run, series, memory_bytes)
     as_in_tables = units == "lot"
     seasons = SEASONS[as_in_tables] if seasons is None else seasons
@@ -89,7 +92,7 @@ def simulate_inventory(
     ):
         if value not in known:
             raise ValueError(f"{name}: found {shown(value)}, expected one of {', '.join(known)}")
-    played = [policy] if isinstance(policy, OrderPolicy) else list(policy)
+    played = _as_list(policy)
     _check_policies(spec, played, n)
     began = time.perf_counter()
     world, key = world_of(spec, units, seasons, upstream), checked_seed(seed)
@@ -151,10 +154,11 @@ def _check_sizes(
     most = MAX_ORDERED // (spec.lot * max(spec.max_transit, spec.max_inventory, spec.stock_levels[-1]))
     if n > most:
         raise ValueError(f"n: found {n} retailers, expected at most {most}")
-    if periods > MAX_PERIODS or runs > MAX_RUNS or not 0 <= first_run <= 2**32 - runs:
-        raise ValueError(
-            f"periods, runs: found {periods} and {runs} from {first_run}, expected at most {MAX_PERIODS} and {MAX_RUNS}"
-        )
+    for name, value, limit in (("periods", periods, MAX_PERIODS), ("runs", runs, MAX_RUNS)):
+        if value > limit:
+            raise ValueError(f"{name}: found {value}, expected at most {limit}")
+    if first_run > 2**32 - runs:
+        raise ValueError(f"first_run: found {first_run}, expected at most {2**32 - runs} for {runs} runs")
     needed = 8 * (runs * n + n * (parts.N_COUNTS + 5) + (runs * periods * parts.N_TOTALS if series else 0))
     available = default_memory_bytes() if memory_bytes is None else memory_bytes
     if needed > available:
@@ -162,6 +166,16 @@ def _check_sizes(
             f"runs: {runs} runs of {n} retailers take {readable_bytes(needed)}, expected at most {readable_bytes(available)}; "
             "lower runs or n" + (", or keep no series" if series else "")
         )
+
+
+def _as_list(policy: Any) -> list[OrderPolicy]:
+    played = list(policy) if isinstance(policy, list | tuple) else [policy]
+    for each in played:
+        if not isinstance(each, OrderPolicy):
+            raise ValueError(
+                f"policy: found {shown(each)}, expected an OrderPolicy, as of base_stock or learned_orders"
+            )
+    return played
 
 
 def _check_policies(spec: InventorySpec, played: list[OrderPolicy], n: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ..coupling import Field
 from ..coupling_files import TOTALS
 from ..game import positive_integer
 from ..sections import suggestion
+from ..table_checks import discount
 from ..tabulation import shown
 from .demand import (
     DAYS,
@@ -118,10 +118,13 @@ class InventorySpec:
             raise ValueError(f"amplitude: found {self.amplitude:g}, expected at most mean_demand, {self.mean_demand:g}")
         if self.target > self.lot * self.max_inventory:
             raise ValueError(f"target: found {self.target}, expected at most {self.lot * self.max_inventory} units")
-        if self.start not in STARTS:
+        object.__setattr__(self, "gamma", discount(self.gamma))
+        if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
+            raise ValueError(f"name: found {shown(self.name)}, expected a printable word")
+        if not isinstance(self.start, str) or self.start not in STARTS:
             raise ValueError(f"start: found {shown(self.start)}, expected one of {', '.join(STARTS)}")
         if isinstance(self.demand, str) and self.demand not in KINDS:
-            if not Path(self.demand).suffix and not Path(self.demand).exists():
+            if not self.demand.strip() or (not Path(self.demand).suffix and not Path(self.demand).exists()):
                 hint = suggestion(self.demand, KINDS)
                 raise ValueError(f"demand: found {shown(self.demand)}, expected {', '.join(KINDS)} or a CSV file{hint}")
             object.__setattr__(self, "demand", read_demand(self.demand))
@@ -259,17 +262,18 @@ _NUMBERS = (
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:
-    whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not whole or value != int(value) or not least <= value <= most:
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    # A number within the limits is no infinity and no NaN.
+    if not real or not least <= value <= most or value != int(value):
         raise ValueError(f"{name}: found {shown(value)}, expected a whole number from {least} to {most}")
     return int(value)
 
 
 def _number(name: str, value: Any, least: float, most: float) -> float:
-    number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
-    if not least <= number <= most:
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not least <= value <= most:
         raise ValueError(f"{name}: found {shown(value)}, expected a number from {least:g} to {most:g}")
-    return number
+    return float(value)
 
 
 def _numbers_of(name: str, value: Any) -> tuple[float, ...]:
@@ -277,7 +281,7 @@ def _numbers_of(name: str, value: Any) -> tuple[float, ...]:
     parts = value.split(",") if isinstance(value, str) else [value] if isinstance(value, numbers.Real) else value
     try:
         return tuple(float(part) for part in parts)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name}: found {shown(value)}, expected numbers such as 0,1,2") from None
 
 
@@ -315,4 +319,6 @@ def spec_of(spec: InventorySpec | str, **changes: Any) -> InventorySpec:
         if spec not in SIZES:
             raise ValueError(f"size: found {shown(spec)}, expected one of {', '.join(SIZES)}{suggestion(spec, SIZES)}")
         spec = SIZES[spec]
+    if not isinstance(spec, InventorySpec):
+        raise ValueError(f"spec: found {shown(spec)}, expected an InventorySpec or one of {', '.join(SIZES)}")
     return spec.changed(**changes) if changes else spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,17 +138,19 @@ class LearningSettings:
             object.__setattr__(self, name, positive_integer(name, getattr(self, name)))
         object.__setattr__(self, "seed", int(checked_seed(self.seed)))
         if self.replay_by is None:
-            object.__setattr__(self, "replay_by", REPLAY_BY[self.correction != "none"])
+            weighed = isinstance(self.correction, str) and self.correction != "none"
+            object.__setattr__(self, "replay_by", REPLAY_BY[weighed])
         choices = {
             "method": METHODS, "order": ORDERS, "sees": SEES, "tables": TABLES, "reward": REWARDS, "reward_at": REWARD_AT,
             "correction": CORRECTIONS, "replay_by": REPLAY_BY, "index": INDEX,
         }  # fmt: skip
         for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: found {shown(getattr(self, name))}, expected one of {', '.join(allowed)}")
         if self.epsilon is None:
             greedy = (0.1, 0.1) if self.order == "sequential" else (0.1, 0.01)
-            object.__setattr__(self, "epsilon", greedy if self.temperature == 0 else (0.0, 0.0))
+            is_greedy = isinstance(self.temperature, (int, float)) and self.temperature == 0
+            object.__setattr__(self, "epsilon", greedy if is_greedy else (0.0, 0.0))
         elif not isinstance(self.epsilon, (tuple, list)) or len(self.epsilon) != 2:
             raise ValueError(f"epsilon: found {shown(self.epsilon)}, expected two numbers, at the start and at the end")
         defaults = {
@@ -186,7 +189,8 @@ class LearningSettings:
             ranges[f"epsilon[{i}]"] = (share, 0.0, 1.0)
         for name, (given, low, high) in ranges.items():
             number = given if isinstance(given, (int, float)) and not isinstance(given, bool) else math.nan
-            if not (low <= number <= high and math.isfinite(number)):
+            # Within what a double can hold: NaN, infinities and larger whole numbers fail.
+            if not (max(low, -sys.float_info.max) <= number <= min(high, sys.float_info.max)):
                 raise ValueError(f"{name}: found {shown(given)}, expected a finite number from {low:g} to {high:g}")
         if self.tail == 0.0:
             raise ValueError("tail: found 0, expected a share above 0")

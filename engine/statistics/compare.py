@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..checked import real_number, whole_number
+from ..tabulation import shown
 from .intervals import (
     DEFAULT_LEVEL,
     RESAMPLES,
@@ -19,10 +21,12 @@ from .intervals import (
     cliffs_delta,
     common_language,
     hedges_g,
+    is_constant,
     t_interval,
 )
 
 CORRECTIONS = ("holm", "fdr", "none")
+MAX_COMPARISONS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +107,17 @@ def compare(
     ------
     ValueError    one line: fewer than two groups or seeds, NaN, unequal lengths of paired groups
     """
+    if not isinstance(groups, Mapping):
+        raise ValueError(f"groups: found {shown(groups)}, expected values by name")
     found = {name: checked_values(f"{metric} of {name}", values) for name, values in groups.items()}
     if len(found) < 2:
-        raise ValueError(f"groups: found {', '.join(found) or 'none'}, expected at least two to compare")
-    if reference is not None and reference not in found:
-        raise ValueError(f"reference: found {reference!r}, expected one of {', '.join(found)}")
-    if not 0.0 < level < 1.0:
+        raise ValueError(f"groups: found {', '.join(map(str, found)) or 'none'}, expected at least two to compare")
+    if reference is not None and reference not in list(found):
+        raise ValueError(f"reference: found {shown(reference)}, expected one of {', '.join(map(str, found))}")
+    if not 0.0 < real_number("level", level, "a number between 0 and 1") < 1.0:
         raise ValueError(f"level: found {level}, expected a number between 0 and 1")
+    resamples, seed = whole_number("resamples", resamples, 2, 10**7), whole_number("seed", seed, 0, 2**64 - 1)
+    _check_number(len(found), reference)
     pairs = [(later, earlier) for earlier, later in itertools.combinations(found, 2)]
     if reference is not None:
         pairs = [(name, reference) for name in found if name != reference]
@@ -124,10 +132,20 @@ def compare(
     return corrected(rows, correction)
 
 
+def _check_number(n_groups: int, reference: str | None) -> None:
+    n_pairs = n_groups * (n_groups - 1) // 2 if reference is None else n_groups - 1
+    if n_pairs > MAX_COMPARISONS:
+        raise ValueError(
+            f"groups: found {n_groups}, {n_pairs} comparisons, expected at most {MAX_COMPARISONS}"
+            + ("; name a reference" if reference is None else "")
+        )
+
+
 def _compared(
     metric: str, first: tuple[str, np.ndarray], second: tuple[str, np.ndarray], paired: bool, options: dict[str, Any]
 ) -> Comparison:
     (group, one), (reference, other) = first, second
+    difference = float((one - other).mean()) if paired else float(one.mean() - other.mean())
     if paired:
         low, high = t_interval(one - other, options["level"])
         boot = bootstrap_interval(one - other, **options)
@@ -138,7 +156,7 @@ def _compared(
         p_rank = _mann_whitney(one, other)
     return Comparison(
         metric=metric, group=group, reference=reference, n=one.size, n_reference=other.size, mean=float(one.mean()),
-        mean_reference=float(other.mean()), difference=float(one.mean() - other.mean()), t_low=low, t_high=high,
+        mean_reference=float(other.mean()), difference=difference, t_low=low, t_high=high,
         boot_low=boot[0], boot_high=boot[1], p_t=p_t, p_rank=p_rank, p_t_adjusted=p_t, p_rank_adjusted=p_rank,
         hedges_g=hedges_g(one, other), cliffs_delta=cliffs_delta(one, other), common_language=common_language(one, other),
         paired=paired,
@@ -152,7 +170,7 @@ def _paired_tests(differences: np.ndarray) -> tuple[float, float]:
     if (differences == 0.0).all():
         return 1.0, 1.0
     p_rank = float(wilcoxon(differences, zero_method="pratt").pvalue)
-    if np.ptp(differences) == 0.0:
+    if is_constant(differences):
         return 0.0, p_rank
     return float(ttest_1samp(differences, 0.0).pvalue), p_rank
 
@@ -161,8 +179,8 @@ def _welch(one: np.ndarray, other: np.ndarray, level: float) -> tuple[float, flo
     """Interval of the difference of means and p of Welch's t test (1947)."""
     from scipy.stats import ttest_ind
 
-    difference = float(one.mean() - other.mean())
-    if np.ptp(one) == 0.0 and np.ptp(other) == 0.0:
+    if is_constant(one) and is_constant(other):
+        difference = float(one[0] - other[0])
         return difference, difference, 0.0 if difference else 1.0
     test = ttest_ind(one, other, equal_var=False)
     interval = test.confidence_interval(level)

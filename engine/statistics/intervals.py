@@ -7,28 +7,51 @@ from typing import Any
 
 import numpy as np
 
+from ..checked import real_array
+
 DEFAULT_LEVEL = 0.95
 RESAMPLES = 9999
 # With fewer seeds BCa has too little to correct by.
 LEAST_FOR_BCA = 5
+# With more the two intervals are the same, and leaving out each seed in turn takes their number squared.
+MOST_FOR_BCA = 2000
+
+MAX_SEEDS = 100_000
+LARGEST = 1e100
+"""Values that are squared and summed may be this large."""
+
+# Drawn at once in a bootstrap.
+BATCH = 5_000_000
 
 
 def checked_values(name: str, values: Any, least: int = 2) -> np.ndarray:
-    """Raw values of the seeds as float64[n]; ValueError for NaN, infinity or too few."""
-    found = np.array(values, dtype=np.float64)
+    """Raw values of the seeds as float64[n]; ValueError for NaN, infinity, too few or too many."""
+    found = real_array(name, values)
     if found.ndim != 1 or found.size < least:
         seeds = f"{found.size} seed{'s' if found.size != 1 else ''}" if found.ndim == 1 else f"shape {found.shape}"
         raise ValueError(f"{name}: found {seeds}, expected at least {least}")
-    bad = np.flatnonzero(~np.isfinite(found))
+    if found.size > MAX_SEEDS:
+        raise ValueError(f"{name}: found {found.size} seeds, expected at most {MAX_SEEDS}")
+    bad = np.flatnonzero(~(np.abs(found) <= LARGEST))
     if bad.size:
-        raise ValueError(f"{name}: found {found[bad[0]]} at place {bad[0]}, expected finite numbers")
+        raise ValueError(
+            f"{name}: found {found[bad[0]]} at place {bad[0]}, expected finite numbers"
+            + (f" up to {LARGEST:g}" if np.isfinite(found[bad[0]]) else "")
+        )
     return found
+
+
+def is_constant(values: np.ndarray) -> bool:
+    """Whether values are all the same but for rounding, so that they have no spread to divide by."""
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
 def t_interval(values: np.ndarray, level: float = DEFAULT_LEVEL) -> tuple[float, float]:
     """Student's t interval of the mean of float64[n], n ≥ 2."""
     from scipy.stats import t
 
+    if is_constant(values):
+        return float(values[0]), float(values[0])
     half = float(t.ppf(0.5 + level / 2, values.size - 1)) * float(values.std(ddof=1)) / math.sqrt(values.size)
     mean = float(values.mean())
     return mean - half, mean + half
@@ -45,7 +68,7 @@ def _seeded(seed: int) -> dict[str, Any]:
 def bootstrap_interval(
     values: np.ndarray, level: float = DEFAULT_LEVEL, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
-    """Bootstrap interval of the mean over seeds: BCa (Efron 1987), the percentile one where there are fewer than five seeds.
+    """Bootstrap interval of the mean over seeds: BCa (Efron 1987), the percentile one for fewer than 5 or over 2000.
 
     Values that are all the same have an interval of no width.
 
@@ -58,12 +81,11 @@ def bootstrap_interval(
     """
     from scipy.stats import bootstrap
 
-    if np.ptp(values) == 0.0:
+    if is_constant(values):
         return float(values[0]), float(values[0])
-    method = "BCa" if values.size >= LEAST_FOR_BCA else "percentile"
     found = bootstrap(
-        (values,), np.mean, confidence_level=level, n_resamples=resamples, method=method, vectorized=True,
-        **_seeded(seed),
+        (values,), np.mean, confidence_level=level, n_resamples=resamples, method=_method(values), vectorized=True,
+        batch=max(1, BATCH // values.size), **_seeded(seed),
     ).confidence_interval  # fmt: skip
     return float(found.low), float(found.high)
 
@@ -74,14 +96,18 @@ def bootstrap_difference(
     """Bootstrap interval of mean(one) − mean(other) over independent seeds, each group resampled by itself."""
     from scipy.stats import bootstrap
 
-    if np.ptp(one) == 0.0 and np.ptp(other) == 0.0:
+    if is_constant(one) and is_constant(other):
         return float(one[0] - other[0]), float(one[0] - other[0])
-    method = "BCa" if min(one.size, other.size) >= LEAST_FOR_BCA else "percentile"
     found = bootstrap(
         (one, other), lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis), confidence_level=level, n_resamples=resamples,
-        method=method, vectorized=True, **_seeded(seed),
+        method=_method(one, other), vectorized=True, batch=max(1, BATCH // max(one.size, other.size)), **_seeded(seed),
     ).confidence_interval  # fmt: skip
     return float(found.low), float(found.high)
+
+
+def _method(*groups: np.ndarray) -> str:
+    fits = all(LEAST_FOR_BCA <= group.size <= MOST_FOR_BCA for group in groups)
+    return "BCa" if fits else "percentile"
 
 
 def hedges_g(one: np.ndarray, other: np.ndarray) -> float:
@@ -91,19 +117,23 @@ def hedges_g(one: np.ndarray, other: np.ndarray) -> float:
     """
     from scipy.special import gammaln
 
+    if is_constant(one) and is_constant(other):
+        difference = float(one[0] - other[0])
+        return math.copysign(math.inf, difference) if difference else 0.0
+
     freedom = one.size + other.size - 2
     pooled = math.sqrt(((one.size - 1) * one.var(ddof=1) + (other.size - 1) * other.var(ddof=1)) / freedom)
     difference = float(one.mean() - other.mean())
-    if pooled == 0.0:
-        return math.copysign(math.inf, difference) if difference else 0.0
     correction = math.exp(gammaln(freedom / 2) - gammaln((freedom - 1) / 2)) / math.sqrt(freedom / 2)
     return correction * difference / pooled
 
 
 def cliffs_delta(one: np.ndarray, other: np.ndarray) -> float:
     """Probability that a value of one group exceeds one of the other, minus that it is exceeded (Cliff 1993)."""
-    signs = np.sign(one[:, None] - other[None, :])
-    return float(signs.mean())
+    ranked = np.sort(other)
+    above = np.searchsorted(ranked, one, side="left").sum()
+    below = one.size * other.size - np.searchsorted(ranked, one, side="right").sum()
+    return float(above - below) / (one.size * other.size)
 
 
 def common_language(one: np.ndarray, other: np.ndarray) -> float:

@@ -19,7 +19,7 @@ def comparison_lines(rows: Sequence[Comparison]) -> list[str]:
     cells = [
         (
             row.metric, row.group, row.reference, f"{row.difference:.5g}", _interval(row.t_low, row.t_high),
-            _interval(row.boot_low, row.boot_high), f"{row.hedges_g:.2f}", f"{row.cliffs_delta:.2f}",
+            _interval(row.boot_low, row.boot_high), _effect(row.hedges_g), f"{row.cliffs_delta:.2f}",
             _probability(row.p_t_adjusted), _probability(row.p_rank_adjusted),
         )
         for row in rows
@@ -42,7 +42,8 @@ def summary_lines(rows: Sequence[GroupSummary]) -> list[str]:
 
 
 def aligned(rows: Sequence[Sequence[str]], *, text_columns: int) -> list[str]:
-    """Rows of cells as lines; the first columns to the left, the others to the right."""
+    """Rows of cells as lines; the first columns to the left, the others to the right. Names from files may hold anything."""
+    rows = [["".join(c if c.isprintable() else "?" for c in cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -65,6 +66,10 @@ def comparison_csv(rows: Sequence[Comparison]) -> str:
 
 def _interval(low: float, high: float) -> str:
     return f"{low:.4g} … {high:.4g}"
+
+
+def _effect(g: float) -> str:
+    return f"{g:.2f}" if math.isfinite(g) else "no spread"
 
 
 def _probability(p: float) -> str:

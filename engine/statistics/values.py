@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import KofnFileError, reason_of
+from ..tabulation import shown
 
 SEED = "seed"
 FILE = "file"
@@ -42,6 +43,9 @@ def read_seed_table(paths: Sequence[str | Path]) -> SeedTable:
     ------
     KofnFileError, ValueError
     """
+    for path in paths:
+        if list(paths).count(path) > 1:
+            raise ValueError(f"files: found {path} twice, expected each once")
     columns: dict[str, None] = {}
     rows = []
     names = _names(paths)
@@ -79,6 +83,11 @@ def _csv_rows(path: Path) -> list[dict[str, str]]:
     for number, line in enumerate(lines[1:], 2):
         if len(line) != len(header):
             raise ValueError(f"{path}: found {len(line)} cells in row {number}, expected {len(header)}")
+    if len(lines) == 1:
+        raise ValueError(f"{path}: found a header without rows, expected a row for each seed")
+    seeds = [line[header.index(SEED)].strip() for line in lines[1:]]
+    if "" in seeds:
+        raise ValueError(f"{path}: found no seed in row {seeds.index('') + 2}, expected one in every row")
     return [dict(zip(header, (cell.strip() for cell in line), strict=True)) for line in lines[1:]]
 
 
@@ -182,7 +191,7 @@ def _number(text: str, metric: str, group: str, seed: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{metric}: found {text!r} for seed {seed} of {group!r}, expected a finite number")
+        raise ValueError(f"{metric}: found {shown(text)} for seed {seed} of {shown(group)}, expected a finite number")
     return value
 
 

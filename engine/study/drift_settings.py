@@ -23,6 +23,8 @@ FORMS = ("none", "product", "marginal", "selfnorm")
 ROW_SUM_ATOL = 1e-9
 MAX_AGENTS, MAX_SAMPLES, MAX_REPLICATIONS = 10_000, 10**7, 10**6
 MAX_UNITS = 1000
+LARGEST_NUMBER = 1e100
+"""Points of rewards may be this large: they are subtracted, and divided by steps."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -280,4 +282,7 @@ def _reward(name: str, table: Mapping[str, Any]) -> Reward:
         raise ValueError(
             f"{where}: at: found {shown(table['at'])}, expected {value.size} ascending numbers, as many as values"
         )
+    for key, array in (("at", at), ("value", value)):
+        if np.abs(array).max() > LARGEST_NUMBER:
+            raise ValueError(f"{where}: {key}: found {shown(table[key])}, expected numbers up to {LARGEST_NUMBER:g}")
     return Reward(name=name, at=tuple(at.tolist()), value=tuple(value.tolist()))

@@ -7,7 +7,9 @@ the same random numbers, in learning and in what it is scored by.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,10 +32,13 @@ from ..inventory.tables import inventory_game
 from ..learning.files import read_learned
 from ..learning.policy import play
 from ..learning.result import Learned, half_width
+from ..learning.settings import LearningSettings
 from ..solve import Interrupted, solve
+from ..tabulation import shown
 from .learning_files import NAME, read_learning_study
 from .learning_results import LearningStudy
-from .learning_settings import method_of
+from .learning_settings import fields_of_method, method_of
+from .settings import game_name
 
 FOLDER = "scores"
 COLUMNS = ("game", "method", "n", "temperature", "seed")
@@ -98,20 +103,38 @@ def score_study(
     folder = Path(folder)
     study = read_learning_study(folder / NAME)
     jobs = list(_jobs(study, folder))
+    (folder / FOLDER).mkdir(exist_ok=True)
     rows: list[dict[str, str]] = []
-    for done, (path, make) in enumerate(jobs):
+    for done, (name, identity, n_rows, make) in enumerate(jobs):
         if should_stop():
             raise Interrupted(f"stopped after {done} of {len(jobs)} cells; start again to go on")
-        kept = folder / FOLDER / f"{path.name.removesuffix('.h5')}.{settings.tag}.csv"
-        if not kept.exists():
-            found = make(settings, memory_bytes, should_stop)
-            kept.parent.mkdir(exist_ok=True)
-            write_bytes_atomically(kept, csv_of(found).encode(), overwrite=True)
-        with open(kept, newline="", encoding="utf-8") as file:
-            rows += list(csv.DictReader(file))
+        kept = folder / FOLDER / f"{name}.{settings.tag}-{identity}.csv"
+        found = kept_rows(kept, n_rows)
+        if found is None:
+            made = make(settings, memory_bytes, should_stop)
+            write_bytes_atomically(kept, csv_of(made).encode(), overwrite=True)
+            found = kept_rows(kept, n_rows) or []
+        rows += found
         if progress is not None:
-            progress(path.name.removesuffix(".h5"), done + 1, len(jobs))
+            progress(name, done + 1, len(jobs))
     return rows
+
+
+def kept_rows(path: Path, n_rows: tuple[int, ...]) -> list[dict[str, str]] | None:
+    """Rows of a file of scores; None if there is no such file, or one that is damaged and has to be made again."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows = list(reader)
+        names = reader.fieldnames or []
+        scores = [name for name in names if name not in ("game", "method")]
+        for row in rows:
+            for name in scores:
+                float(row[name] or "nan")
+    except (FileNotFoundError, UnicodeDecodeError, csv.Error, ValueError, TypeError):
+        return None
+    whole = all(None not in row and None not in row.values() for row in rows)
+    return rows if whole and len(rows) in n_rows and set(COLUMNS) <= set(names) else None
 
 
 def csv_of(rows: list[dict[str, Any]]) -> str:
@@ -133,18 +156,73 @@ def _text(value: Any) -> Any:
     return value
 
 
-def _jobs(study: LearningStudy, folder: Path) -> Iterator[tuple[Path, Callable]]:
-    """(name, function that scores) of every cell, and of the simple rules where retailers learned."""
-    cells = sorted((folder / "cells").glob("*.h5"))
-    if not cells:
-        raise KofnFileError(f"{folder}: found no cells, expected those of a study of learning")
-    for path in cells:
-        yield path, _Cell(path, study)
-    constants = study.config.get("constants", {})
+def _jobs(study: LearningStudy, folder: Path) -> Iterator[tuple[str, str, tuple[int, ...], Callable]]:
+    """(name, digest of what it depends on, rows there may be, function that scores) of every cell, and of the simple rules of retailers."""
+    for path, learned in _cells_of(study, folder):
+        identity = learned.settings.identity(learned.game)
+        yield path.name.removesuffix(".h5"), _digest(identity), (learned.settings.runs,), _Cell(path, study)
+    constants, digests, runs = study.config.get("constants", {}), study.config["game_digests"], study.run.size
     for game in study.game.tolist():
         if game in GAME_SIZES:
             for n in study.ns_of(game):
-                yield folder / f"{game}.rules.n={n:04d}", _Rules(game, n, study.run.size, constants)
+                identity = {"game": digests.get(f"{game}, n = {n}"), "constants": constants, "runs": runs}
+                # With or without an optimum.
+                sizes = (len(RULES) * runs, (len(RULES) + 1) * runs)
+                yield f"{game}.rules.n={n:04d}", _digest(identity), sizes, _Rules(game, n, runs, constants)
+
+
+def _digest(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _cells_of(study: LearningStudy, folder: Path) -> list[tuple[Path, Learned]]:
+    """Files of the study's cells, without their tables; others that an earlier study left in the folder are passed over."""
+    wanted = {
+        (game, n, method, temperature)
+        for game in study.game.tolist()
+        for n in study.ns_of(game)
+        for method in study.method.tolist()
+        for temperature in study.temperature.tolist()
+    }
+    found: dict[tuple[Any, ...], tuple[Path, Learned]] = {}
+    for path in sorted((folder / "cells").glob("*.h5")):
+        learned = read_learned(path, tables=False)
+        settings, methods = learned.settings, study.method.tolist()
+        if not any(_is_of(settings, method) for method in methods):
+            continue
+        key = (game_name(learned.game), settings.n, method_of(settings, methods), settings.temperature)
+        if key in wanted:
+            _check_cell(path, learned, study.config)
+            found[key] = (path, learned)
+    missing = sorted(wanted - found.keys())
+    if missing:
+        game, n, method, temperature = missing[0]
+        raise KofnFileError(
+            f"{folder / 'cells'}: found {len(found)} of {len(wanted)} cells, none of {game}, {method}, n = {n}, temperature "
+            f"{temperature:g}; run the study again"
+        )
+    return list(found.values())
+
+
+def _is_of(settings: LearningSettings, method: str) -> bool:
+    return all(getattr(settings, name) == value for name, value in fields_of_method(method).items())
+
+
+def _check_cell(path: Path, learned: Learned, config: dict[str, Any]) -> None:
+    """KofnFileError for a cell that is not finished, or of a study with other settings."""
+    there = learned.settings.config() | {"game": learned.game.digest(), "steps done": learned.step}
+    digest = config["game_digests"].get(f"{game_name(learned.game)}, n = {learned.settings.n}", there["game"])
+    expected = {name: config[name] for name in ("steps", "runs", "seed")} | {
+        "game": digest,
+        "steps done": config["steps"],
+    }
+    # What a method's suffix says is in its name.
+    expected |= {name: value for name, value in config["learning"].items() if name not in ("replay", "correction")}
+    for name, value in expected.items():
+        if there.get(name, value) != value:
+            raise KofnFileError(
+                f"{path}: cell of another study, {name} is {shown(there[name])}, expected {shown(value)}; run the study again"
+            )
 
 
 class _Cell:
@@ -219,8 +297,9 @@ class _Rules:
             if settings.gains:
                 law = law_of_table(game, table_law(spec, policy), n=self._n)
                 gap, _ = gap_of_law(
-                    law, steps=settings.flow_steps, check_runs=0, seed=settings.seed, memory_bytes=memory_bytes
-                )
+                    law, steps=settings.flow_steps, check_runs=0, seed=settings.seed, memory_bytes=memory_bytes,
+                    should_stop=should_stop,
+                )  # fmt: skip
                 found |= {name: np.full(self._runs, getattr(gap, name)) for name in GAINS[:-1]}
             for run in range(self._runs):
                 row = {"game": self._game, "method": method, "n": self._n, "temperature": math.nan, "seed": run}

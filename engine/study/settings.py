@@ -264,6 +264,8 @@ def read_study_file(path: str | Path) -> dict[str, Any] | None:
     if methods in (DRIFT, [DRIFT]):
         _check_keys(path, document, DRIFT_KEYS)
         return document
+    if "drifts" in document:
+        raise ValueError(f'{path}: method: found {shown(methods)} beside drifts, expected "{DRIFT}"')
     if "games" not in document and ("k" not in document or "global" in document):
         return None
     given = methods if isinstance(methods, list) else [methods]
