@@ -157,7 +157,7 @@ def _text(value: Any) -> Any:
 
 
 def _jobs(study: LearningStudy, folder: Path) -> Iterator[tuple[str, str, tuple[int, ...], Callable]]:
-    """(name, digest of what it depends on, rows there may be, function that scores) of every cell, and of the simple rules of retailers."""
+    """(name, digest of what it depends on, numbers of rows, function that scores) of every cell, and of the rules of retailers."""
     for path, learned in _cells_of(study, folder):
         identity = learned.settings.identity(learned.game)
         yield path.name.removesuffix(".h5"), _digest(identity), (learned.settings.runs,), _Cell(path, study)
