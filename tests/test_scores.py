@@ -80,6 +80,29 @@ def test_the_method_that_says_most_is_the_one():
         LearningStudySettings(games="inventory-tiny", steps=5, method="mfq+best")
 
 
+def test_as_many_methods_as_figures_can_tell_apart(tmp_path):
+    words = [f"{plain}+{suffix}" for plain in ("mfq", "iq") for suffix in ("none", "product", "marginal", "online")]
+    given = (
+        "inventory-tiny",
+        "-n",
+        3,
+        "--steps",
+        6,
+        "--runs",
+        2,
+        "--temperature",
+        5,
+        "--replay",
+        4,
+        "--replay-by",
+        "step",
+    )
+    succeed("study", *given, "--method", ",".join(words[:7]), "-o", tmp_path / "seven", "-q")
+    assert list((tmp_path / "seven").rglob("learning-curves*.png"))
+    said = refused("study", *given, "--method", ",".join(words), "-o", tmp_path / "eight", "-q")
+    assert "method: found 8, expected at most 7" in said
+
+
 def test_unknown_suffixes_are_refused_on_the_command_line(tmp_path):
     said = refused("study", "inventory-tiny", "--method", "mfq+best", "--steps", 5, "-o", tmp_path / "x", code=2)
     assert "+best is not one of none, product, marginal, selfnorm, online" in said

@@ -136,7 +136,8 @@ def draw_curves(
             add_key(figure, [axes], [f"{x:g}" for x in labels], np.asarray(colours), key)
         bands = "bands: 95 % confidence over the runs" if half[list(banded)].any() else ""
         if bands and len(banded) < len(labels):
-            bands = f"{bands}, of {labels[0]:g} and {labels[-1]:g} alone"
+            first, last = (x if isinstance(x, str) else f"{x:g}" for x in (labels[0], labels[-1]))
+            bands = f"{bands}, of {first} and {last} alone"
         add_titles(figure, title, subtitle(sample_size(n_agents, n_runs), note, bands))
     return paths
 

@@ -27,6 +27,8 @@ LEARNING_FIELDS = tuple(f.name for f in dataclasses.fields(LearningSettings) if 
 
 DEFAULTS = {f.name: f.default for f in dataclasses.fields(LearningSettings)}
 
+MAX_METHODS = 7
+
 ONLINE = "online"
 """Suffix of a method that learns without replay."""
 
@@ -269,6 +271,8 @@ def _methods(value: Any) -> tuple[str, ...]:
             )
         if list(parts).count(part) > 1:
             raise ValueError(f"method: found {part!r} twice, expected each once")
+    if len(parts) > MAX_METHODS:
+        raise ValueError(f"method: found {len(parts)}, expected at most {MAX_METHODS} to tell apart in figures")
     return tuple(parts)
 
 
