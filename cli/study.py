@@ -170,8 +170,7 @@ def _is_learning(changes: dict[str, Any], document: dict[str, Any] | None) -> bo
     from ..engine.study.learning_settings import is_learning
 
     methods = changes.get("method", (document or {}).get("method", "solve"))
-    plain = {str(method).partition("+")[0] for method in methods}
-    if "method" in changes and len(methods) > 1 and plain - set(LEARNING_METHODS):
+    if "method" in changes and len(methods) > 1 and {x.partition("+")[0] for x in methods} - set(LEARNING_METHODS):
         raise click.UsageError(
             f"--method {','.join(methods)}: expected solve or nash alone, or some of {', '.join(LEARNING_METHODS)}"
         )

@@ -130,15 +130,21 @@ def simulate_inventories():
 
 
 def learn_with_own_rewards(game):
-    """The two kernels that take a user's reward, on what learners of the engine are made of."""
+    """The two kernels that take a user's reward, and the one that takes weights, on what learners of the engine are made of."""
     import kofn
     from kofn.engine.learning.learners import SequentialLearners, SynchronousLearners
     from kofn.kernels.learning.sequential import advance_sequential_with
     from kofn.kernels.learning.with_reward import learn_with_reward
+    from kofn.kernels.learning.with_weights import learn_with_weights
 
     asked = {"n": 5, "steps": 2, "runs": 2, "record_every": 1}
     one = SynchronousLearners(game, kofn.LearningSettings(sees="states", bins=3, **asked))
     learn_with_reward(lambda s_g, f, s, a: 1.0 * a, *one.arguments(0, 2))
+    squeeze = kofn.load_game("gaussian-squeeze", agents=5)
+    for form in ("product", "selfnorm"):
+        weighed = {"correction": form, "replay": 3, "temperature": 1.0, "index": "executed", "bins": 2}
+        learners = SynchronousLearners(squeeze, kofn.LearningSettings(**asked | weighed))
+        learn_with_weights(learners.drift, *learners.arguments(0, 2))
     spins = kofn.load_game("ising", agents=9)
     asked |= {"n": 9, "order": "sequential", "temperature": 1.0}
     other = SequentialLearners(spins, kofn.LearningSettings(**asked))

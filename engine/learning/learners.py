@@ -115,8 +115,8 @@ class SynchronousLearners:
         self._seed = checked_seed(settings.seed)
         check_correction(game, settings)
         self._rule = _rule_of(game, settings)
-        self._drift = drift_of(game, settings)
-        weighed = self._drift is not None
+        self.drift = drift_of(game, settings)
+        weighed = self.drift is not None
         self._population = _population_of(game, settings, weighed=weighed)
         shape = (settings.runs, settings.n_points)
         ratios = np.zeros((settings.runs, settings.n_points if weighed else 0, RATIO_SUMS))
@@ -153,8 +153,8 @@ class SynchronousLearners:
     def arguments(self, first: int, n_steps: int, rows: slice = slice(None)) -> tuple:
         """What `kernels.learning.synchronous.learn_synchronous` takes for some steps of some runs, all by default.
 
-        `kernels.learning.with_reward.learn_with_reward` takes a jitted reward before them, `learn_with_weights`
-        a Drift. The arrays are those of the learners.
+        `kernels.learning.with_reward.learn_with_reward` takes a jitted reward before them, `with_weights.learn_with_weights`
+        takes `drift`. The arrays are those of the learners.
         """
         views = self.views
         records = Records(self._records.every, *(curve[rows] for curve in self._records[1:]))
@@ -172,10 +172,10 @@ class SynchronousLearners:
 
         def advance(part: int) -> None:
             arguments = self.arguments(first, n_steps, slice(ends[part], ends[part + 1]))
-            if self._drift is None:
+            if self.drift is None:
                 learn_synchronous(*arguments)
             else:
-                learn_with_weights(self._drift, *arguments)
+                learn_with_weights(self.drift, *arguments)
 
         in_threads(advance, n_parts)
 

@@ -191,7 +191,7 @@ def ratio_sums(records, i, step):
 
     Parameters
     ----------
-    records : Records
+    records : Records   changed at the first step of a point
     i, step : int64
 
     Returns
