@@ -46,6 +46,8 @@ class Session:
             [str(word) for word in command], cwd=folder, start_new_session=True, text=True,
             env=os.environ | {"NUMBA_NUM_THREADS": str(threads)},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            # A shell starts what it runs in the background with SIGINT ignored, and every child would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         self.pid = self._process.pid
 
