@@ -37,8 +37,9 @@ def alone(tmp_path_factory, measured):
     return time.perf_counter() - began, (folder / "study.h5").read_bytes()
 
 
-def test_exact_gaps_of_three_hundred_agents(benchmark, tmp_path):
+def test_exact_gaps_of_three_hundred_agents(benchmark, enough, tmp_path):
     """The shipped study of n ≤ 300 with exact gaps, on all cores, figures included."""
+    enough(False)
     command = [*KOFN, "study", "irrigation-scaling", "-q", "-o", str(tmp_path / "study")]
     benchmark.pedantic(subprocess.run, args=(command,), kwargs={"check": True, "capture_output": True}, rounds=1)
     assert (tmp_path / "study" / "study.h5").exists()
