@@ -48,10 +48,7 @@ def _conditions(ctx, param, given):
     help="Of the bootstrap over seeds.",
 )
 @options.seed
-@click.option(
-    "--figure", type=options.OutputPath(dir_okay=False, path_type=Path), default=None,
-    help="PNG of the groups' densities, a panel for each metric.",
-)  # fmt: skip
+@options.figure_option("PNG of the groups' densities, a panel for each metric.")
 @options.output_option("CSV file to write, a row for each comparison.", required=False)
 @options.as_json
 @options.force
@@ -71,20 +68,14 @@ def compare(
     """
     import dataclasses
 
-    from ..engine.files import check_writable, write_bytes_atomically
+    from ..engine.files import write_bytes_atomically
     from ..engine.statistics.compare import compare as compare_groups
     from ..engine.statistics.compare import corrected, summarise
+    from ..engine.statistics.intervals import bootstrap_kind
     from ..engine.statistics.table import comparison_csv, comparison_lines, summary_lines
     from ..engine.statistics.values import grouped_values, read_seed_table
 
-    for path in (output, figure):
-        if path is not None:
-            check_writable(path, overwrite=force)
-    if output is not None:
-        options.check_is_no_input(output, *files)
-    if figure is not None:
-        options.check_figure(figure, *files)
-    options.check_apart(output, figure)
+    options.check_outputs(output, figure, inputs=files, force=force)
     metrics = tuple(dict.fromkeys(metrics))
     table = read_seed_table(files)
     groups = {
@@ -129,7 +120,8 @@ def compare(
         say(line)
     tests = "Welch's t, Mann-Whitney U" if unpaired else "paired t, Wilcoxon signed ranks"
     say("")
-    say(f"intervals  95 %, Student's t and BCa bootstrap over seeds, {resamples} resamples")
+    kinds = " and ".join(sorted({bootstrap_kind(row.n) for row in summaries}))
+    say(f"intervals  95 %, Student's t and {kinds} bootstrap over seeds, {resamples} resamples")
     say(
         f"tests      {tests}; p-values corrected for {len(rows)} comparison{'s' if len(rows) > 1 else ''}: {correction}"
     )

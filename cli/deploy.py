@@ -38,11 +38,7 @@ from .signals import stop_on_signals
     help="Agents to follow, at level agents.",
 )
 @options.optional_output_file
-@options.memory
-@options.threads
-@options.as_json
-@options.force
-@options.quiet
+@options.common
 def deploy(
     file,
     n,
@@ -71,13 +67,10 @@ def deploy(
     """
     from ..engine.deployment import deploy as run
     from ..engine.deployment_files import write_deployment_file
-    from ..engine.files import check_writable
     from ..engine.policy_files import read_any_policy
     from ..engine.solve import Interrupted
 
-    if output is not None:
-        options.check_is_no_input(output, file)
-        check_writable(output, overwrite=force)
+    options.check_outputs(output, inputs=[file], force=force)
     learned = learned_players(file)
     if learned is not None:
         refuse_for_players(click.get_current_context())

@@ -28,11 +28,7 @@ from .signals import stop_on_signals
 )  # fmt: skip
 @options.seed
 @options.optional_output_file
-@options.memory
-@options.threads
-@options.as_json
-@options.force
-@options.quiet
+@options.common
 def evaluate(file, n, tol, occupancies, simulate, seed, output, memory, threads, as_json, force, quiet):
     """Compute exactly what the policy in FILE, a solution or a cell of a study, is worth to n agents.
 
@@ -46,12 +42,9 @@ def evaluate(file, n, tol, occupancies, simulate, seed, output, memory, threads,
     from ..engine.backups.selection import TooLargeError
     from ..engine.evaluation.evaluate import evaluate as run
     from ..engine.evaluation.files import write_evaluation
-    from ..engine.files import check_writable
     from ..engine.policy_files import read_any_policy
 
-    if output is not None:
-        options.check_is_no_input(output, file)
-        check_writable(output, overwrite=force)
+    options.check_outputs(output, inputs=[file], force=force)
     game, policy = read_any_policy(file)
     n_agents = options.number_of_agents(n, game)
     options.use_threads(threads)

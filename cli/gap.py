@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import click
 
@@ -48,15 +47,8 @@ MOST_LINES = 40
 )  # fmt: skip
 @options.seed
 @options.optional_output_file
-@click.option(
-    "--figure", type=options.OutputPath(dir_okay=False, path_type=Path), default=None,
-    help="PNG of the runs' distances: tree, noise floor, matrix.",
-)  # fmt: skip
-@options.memory
-@options.threads
-@options.as_json
-@options.force
-@options.quiet
+@options.figure_option("PNG of the runs' distances: tree, noise floor, matrix.")
+@options.common
 def gap(file, n, flow, runs, steps, check, measure, seed, output, figure, memory, threads, as_json, force, quiet):
     """Compute what one agent gains by a best response to the policies learned in FILE, and group the runs by their policies.
 
@@ -69,16 +61,9 @@ def gap(file, n, flow, runs, steps, check, measure, seed, output, figure, memory
         kofn gap learned.h5 --check 100
     """
     from ..engine.equilibrium.flow_gaps import learned_gaps
-    from ..engine.files import check_writable
     from ..engine.learning.files import read_learned
 
-    if output is not None:
-        options.check_is_no_input(output, file)
-        check_writable(output, overwrite=force)
-    if figure is not None:
-        options.check_figure(figure, file)
-        check_writable(figure, overwrite=force)
-        options.check_apart(output, figure)
+    options.check_outputs(output, figure, inputs=[file], force=force)
     learned = read_learned(file)
     for run in runs or ():
         if run >= learned.settings.runs:

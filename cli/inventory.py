@@ -38,15 +38,8 @@ RULES = ("base-stock", "constant", "random")
 @options.seed
 @options.inventory_parameters
 @options.optional_output_file
-@click.option(
-    "--figure", type=options.OutputPath(dir_okay=False, path_type=Path), default=None,
-    help="PNG of stock, backlog and orders by period.",
-)  # fmt: skip
-@options.memory
-@options.threads
-@options.as_json
-@options.force
-@options.quiet
+@options.figure_option("PNG of stock, backlog and orders by period.")
+@options.common
 def inventory(
     game,
     n,
@@ -76,7 +69,6 @@ def inventory(
         kofn inventory tiny --runs 5 --policy base-stock
         kofn inventory tiny -n 20 --policy constant --periods 90 --runs 3 -o quarter.h5 --figure quarter.png
     """
-    from ..engine.files import check_writable
     from ..engine.inventory.comparison import compare_inventory
     from ..engine.inventory.spec import GAME_SIZES, spec_of
 
@@ -84,13 +76,7 @@ def inventory(
     if demand is not None:
         spec = spec.changed(demand=demand)
     learned = None if policy in RULES else _read(policy)
-    for path in (output, figure):
-        if path is not None:
-            options.check_is_no_input(path, None if policy in RULES else policy, demand)
-            check_writable(path, overwrite=force)
-    if figure is not None:
-        options.check_figure(figure)
-        options.check_apart(output, figure)
+    options.check_outputs(output, figure, inputs=[None if policy in RULES else policy, demand], force=force)
     n = spec.agents if n is None else n
     chosen = policy if learned is None else _policies(spec, learned, n, runs, greedy)
     options.use_threads(threads)

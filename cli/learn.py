@@ -21,10 +21,7 @@ from .signals import stop_on_signals
 @options.seed
 @options.constants
 @options.output_file
-@click.option(
-    "--figure", type=options.OutputPath(dir_okay=False, path_type=Path), default=None,
-    help="PNG of the learning curve with 95 % bands over runs, or of what --measure finds.",
-)  # fmt: skip
+@options.figure_option("PNG of the learning curve with 95 % bands over runs, or of what --measure finds.")
 @click.option(
     "--measure", type=options.WholeNumber(1, 1000), default=None, metavar="POINTS",
     help="Evaluate the policies exactly at so many points of the learning time: gap to the optimum, exploitability.",
@@ -68,7 +65,6 @@ def learn(
         kofn learn ising --order sequential --tables own --temperature 0.9 --steps 2000 -o ising.h5
         kofn learn epidemic -n 14 --temperature 0.1 --steps 20_000 -o epidemic.h5
     """
-    from ..engine.files import check_writable
     from ..engine.game_files import load_game
     from ..engine.learning.files import write_learned
     from ..engine.learning.learn import learn as run
@@ -78,12 +74,7 @@ def learn(
 
     if measure is not None and snapshots is not None:
         raise click.UsageError("--measure and --snapshots exclude each other: what is measured is kept")
-    options.check_is_no_input(output, game)
-    check_writable(output, overwrite=force)
-    if figure is not None:
-        options.check_figure(figure, game)
-        check_writable(figure, overwrite=force)
-        options.check_apart(output, figure)
+    options.check_outputs(output, figure, inputs=[game], force=force)
     checkpoint = Path(f"{output}.checkpoint")
     options.check_checkpoint(checkpoint, resume=resume, force=force)
     loaded = load_game(game, agents=n, constants=constants)

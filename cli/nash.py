@@ -42,10 +42,7 @@ from .workers import workers_of
     "--exploitability", type=click.Choice(["auto", "exact", "mean-field", "none"]), default=None,
     help="What best responses gain, after each round; auto is exact where it is quick.  [default: auto]",
 )  # fmt: skip
-@click.option(
-    "--figure", type=options.OutputPath(dir_okay=False, path_type=Path), default=None,
-    help="PNG of value and exploitability over the rounds.",
-)  # fmt: skip
+@options.figure_option("PNG of value and exploitability over the rounds.")
 @options.local_policy
 @options.seed
 @options.scheduler_option(
@@ -76,15 +73,10 @@ def nash(
     from ..engine.equilibrium.alternate import alternate, solve_checkpoints
     from ..engine.equilibrium.files import write_equilibrium
     from ..engine.equilibrium.settings import AlternationSettings, read_authors_config
-    from ..engine.files import check_writable
     from ..engine.game_files import load_game
     from ..engine.policy import load_local_policy
 
-    options.check_is_no_input(output, game, local_policy, config)
-    check_writable(output, overwrite=force)
-    if figure is not None:
-        options.check_figure(figure, game, local_policy, config)
-        check_writable(figure, overwrite=force)
+    options.check_outputs(output, figure, inputs=[game, local_policy, config], force=force)
     checkpoint = Path(f"{output}.checkpoint")
     options.check_checkpoint(checkpoint, *solve_checkpoints(checkpoint), resume=resume, force=force)
     loaded = load_game(game)

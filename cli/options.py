@@ -196,6 +196,11 @@ def output_option(text: str, *, folder: bool = False, required: bool = True) -> 
     return click.option("-o", "--output", type=kind, required=required, help=text)
 
 
+def figure_option(text: str) -> Decorator:
+    """Where to draw."""
+    return click.option("--figure", type=OutputPath(dir_okay=False, path_type=Path), default=None, help=text)
+
+
 def scheduler_option(text: str) -> Decorator:
     """A Dask scheduler whose workers compute."""
     return click.option("--scheduler", metavar="tcp://HOST:PORT", default=None, help=text)
@@ -268,6 +273,9 @@ local_policy = click.option(
     help="Fix the local agents' policy (.npy float64[n_sg, n_sl, n_al], .h5 with it, or a pair); only the global agent optimises.",
 )  # fmt: skip
 
+# What commands that compute have in common.
+common = with_options([memory, threads, as_json, force, quiet])
+
 
 def use_threads(count: int | None) -> None:
     """Set the number of threads of all parallel kernels, at most as many as there are cores."""
@@ -277,26 +285,31 @@ def use_threads(count: int | None) -> None:
         numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
 
 
-def check_is_no_input(output: Path, *inputs: str | Path | None) -> None:
+def check_outputs(
+    output: Path | None, figure: Path | None = None, *, inputs: Sequence[str | Path | None] = (), force: bool
+) -> None:
+    """Refuse places that cannot be written to, before work begins: what the command reads (also with --force), what exists
+    (without it), a figure that is no PNG, or that would take the place of the output."""
+    from ..engine.files import check_writable
+
+    for option, path in (("--output", output), ("--figure", figure)):
+        if path is None:
+            continue
+        if option == "--figure" and path.suffix.lower() != ".png":
+            raise click.UsageError(f"--figure {click.format_filename(path)}: expected a name that ends in .png")
+        check_is_no_input(path, *inputs, option=option)
+        check_writable(path, overwrite=force)
+    if output is not None and figure is not None and os.path.abspath(output) == os.path.abspath(figure):
+        raise click.UsageError(f"--figure {click.format_filename(figure)} is the output as well, expected another file")
+
+
+def check_is_no_input(output: Path, *inputs: str | Path | None, option: str = "--output") -> None:
     """Refuse to write to a file that the command reads, also with --force."""
     for given in inputs:
         if given is not None and os.path.exists(given) and os.path.exists(output) and os.path.samefile(given, output):
             raise click.UsageError(
-                f"--output {click.format_filename(output)} is what the command reads, expected another file"
+                f"{option} {click.format_filename(output)} is what the command reads, expected another file"
             )
-
-
-def check_figure(figure: Path, *inputs: str | Path | None) -> None:
-    """Refuse a figure that is no PNG, or that would replace what the command reads."""
-    if figure.suffix.lower() != ".png":
-        raise click.UsageError(f"--figure {click.format_filename(figure)}: expected a name that ends in .png")
-    check_is_no_input(figure, *inputs)
-
-
-def check_apart(output: Path | None, figure: Path | None) -> None:
-    """Refuse a figure that would take the place of the output."""
-    if output is not None and figure is not None and os.path.abspath(output) == os.path.abspath(figure):
-        raise click.UsageError(f"--figure {click.format_filename(figure)} is the output as well, expected another file")
 
 
 def check_checkpoint(checkpoint: Path, *beside: Path, resume: bool, force: bool) -> None:

@@ -24,11 +24,7 @@ from .signals import stop_on_signals
 )  # fmt: skip
 @click.option("--max-rounds", type=options.WholeNumber(1), default=100, show_default=True, help="Improvements at most.")
 @options.seed
-@options.memory
-@options.threads
-@options.as_json
-@options.force
-@options.quiet
+@options.common
 def refine(file, n, output, method, runs, max_rounds, seed, memory, threads, as_json, force, quiet):
     """Improve the global agent's decisions in FILE for n agents, and write the policy to OUTPUT.
 
@@ -43,11 +39,9 @@ def refine(file, n, output, method, runs, max_rounds, seed, memory, threads, as_
     from ..engine.backups.selection import TooLargeError
     from ..engine.evaluation.refine import refine as run_exact
     from ..engine.evaluation.refine_sampled import refine_sampled
-    from ..engine.files import check_writable
     from ..engine.policy_files import read_any_policy, write_refinement
 
-    options.check_is_no_input(output, file)
-    check_writable(output, overwrite=force)
+    options.check_outputs(output, inputs=[file], force=force)
     game, policy = read_any_policy(file)
     n_agents = options.number_of_agents(n, game)
     options.use_threads(threads)

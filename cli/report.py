@@ -25,11 +25,10 @@ def report(folder, output, force):
         kofn study formation -n 14 -k 2:14 -o formation-study
         kofn report formation-study -o formation.html
     """
-    from ..engine.files import check_writable
     from ..engine.report.page import write_report
 
-    options.check_is_no_input(output, folder, *(folder / name for name in ("study.h5", "timings.h5", "learning.h5")))
-    check_writable(output, overwrite=force)
+    read = [folder, *(folder / name for name in ("study.h5", "timings.h5", "learning.h5"))]
+    options.check_outputs(output, inputs=read, force=force)
     with end_on_signals():
         size = write_report(folder, output, overwrite=force)
     say(f"written: {output}, {size:,} bytes")

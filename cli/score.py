@@ -38,15 +38,8 @@ SHOWN = {
 )  # fmt: skip
 @options.seed
 @options.output_option("CSV file to write, a row for each run.")
-@click.option(
-    "--figure", type=options.OutputPath(dir_okay=False, path_type=Path), default=None,
-    help="PNG of the scores against n, of a study of one game and temperature.",
-)  # fmt: skip
-@options.memory
-@options.threads
-@options.as_json
-@options.force
-@options.quiet
+@options.figure_option("PNG of the scores against n, of a study of one game and temperature.")
+@options.common
 def score(
     folder, steps, episodes, gains, flow_steps, units, seed, output, figure, memory, threads, as_json, force, quiet
 ):
@@ -61,15 +54,11 @@ def score(
         kofn study inventory-tiny --method mfq,iq --steps 200 --runs 3 --temperature 5 -o tiny-study
         kofn score tiny-study --episodes 1 --flow-steps 200 -o scores.csv
     """
-    from ..engine.files import check_writable, write_bytes_atomically
+    from ..engine.files import write_bytes_atomically
     from ..engine.study.scores import ScoreSettings, csv_of, score_study, summarise_scores
 
     read = [folder / "learning.h5", *folder.glob("cells/*.h5"), *folder.glob("scores/*.csv")]
-    options.check_is_no_input(output, *read)
-    check_writable(output, overwrite=force)
-    if figure is not None:
-        options.check_figure(figure)
-        check_writable(figure, overwrite=force)
+    options.check_outputs(output, figure, inputs=read, force=force)
     settings = ScoreSettings(steps=steps, episodes=episodes, flow_steps=flow_steps, gains=gains, units=units, seed=seed)
     options.use_threads(threads)
     line = ProgressLine(quiet)

@@ -70,14 +70,12 @@ def solve(
         kofn solve robots -k 30 --local-policy uniform -o robots-k30.h5
     """
     actions = options.class_of_actions(actions, local_policy)
-    from ..engine.files import check_writable
     from ..engine.game_files import load_game
     from ..engine.policy import load_local_policy
     from ..engine.solution_files import write_solution
     from ..engine.solve import solve as solve_game
 
-    options.check_is_no_input(output, game, local_policy)
-    check_writable(output, overwrite=force)
+    options.check_outputs(output, inputs=[game, local_policy], force=force)
     checkpoint = Path(f"{output}.checkpoint")
     options.check_checkpoint(checkpoint, resume=resume, force=force)
     loaded = load_game(game)

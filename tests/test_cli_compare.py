@@ -46,6 +46,8 @@ def test_compare_is_compare_with_seeds_matched_by_name(here):
     assert (here / "c.png").stat().st_size > 10_000
     text = succeed(*words, "--reference", "a")
     assert "corrected for 2 comparisons: holm" in text
+    # Three seeds a group are too few for BCa.
+    assert "Student's t and percentile bootstrap over seeds" in text
     by_two = strict_json(succeed("compare", "t.csv", "--metric", "profit", "--by", "method", "--by", "size", "--json"))
     assert [row["group"] for row in by_two["groups"]] == ["a / 1", "b / 1", "b / 2"]
     welch = strict_json(succeed(*words[:4], *words[6:], "--unpaired", "--json"))["comparisons"][0]

@@ -11,6 +11,7 @@ from scipy import stats
 import kofn
 from kofn.engine.backups.selection import TooLargeError
 from kofn.engine.coupling import Field
+from kofn.engine.equilibrium import flow as flow_module
 from kofn.engine.equilibrium.clusters import Habits, cluster_runs, distance, habits, silhouette
 from kofn.engine.equilibrium.flow import agents_flow, mean_field_flow
 from kofn.engine.equilibrium.flow_check import check_response
@@ -18,6 +19,7 @@ from kofn.engine.equilibrium.flow_gaps import gap_of_law, learned_gaps
 from kofn.engine.equilibrium.flow_law import law_of_table, learned_law
 from kofn.engine.equilibrium.flow_response import flow_gap
 from kofn.engine.game import Game
+from kofn.engine.solve import Interrupted
 from kofn.kernels.equilibrium.tagged import KEEPS_LAW
 from oracles import random_rows
 
@@ -132,6 +134,28 @@ def test_flow_of_three_agents_is_that_of_labelled_agents(three_agents):
         found[key] = found.get(key, 0.0) + p
     assert found.keys() == {key for key, p in links.items() if p > 0.0}
     assert all(abs(found[key] - links[key]) < 0.03 for key in found)
+
+
+def test_flow_of_agents_is_the_same_in_any_pieces_and_stops_between_them(three_agents, monkeypatch):
+    _, played, _ = three_agents
+    whole = agents_flow(played, 3, steps=999, burn_in=30)
+    monkeypatch.setattr(flow_module, "LINKS_AT_ONCE", 7 * 3 * played.game.n_al)
+    pieces = agents_flow(played, 3, steps=999, burn_in=30)
+    for name in (
+        "contexts",
+        "visits",
+        "local_law",
+        "action_law",
+        "source",
+        "action",
+        "field_value",
+        "target",
+        "probability",
+    ):
+        np.testing.assert_array_equal(getattr(pieces, name), getattr(whole, name))
+    asked = []
+    with pytest.raises(Interrupted, match=r"stopped after \d+ of 280 steps of 3 agents"):
+        agents_flow(played, 3, steps=999, burn_in=30, should_stop=lambda: len(asked) > 20 or asked.append(0))
 
 
 @pytest.mark.parametrize("of", ["states", "actions"])

@@ -130,7 +130,7 @@ def moments(law):
 
 
 def test_rounding_to_lots_keeps_the_mean_and_adds_variance():
-    law = demand.poisson_law(15.0, 80)
+    (law,) = demand.demand_laws("poisson", (15.0,), 80)
     assert moments(law) == pytest.approx((15.0, 15.0), rel=1e-9)
     for lot, variance in ((1, 15.0), (5, 19.0), (10, 32.0)):
         mean, found = moments(demand.in_lots(law, lot))
@@ -154,7 +154,7 @@ def test_demand_of_days_and_seasons():
         assert moments(law)[0] == pytest.approx(mean, abs=1e-12)
         assert np.count_nonzero(np.diff(law)) <= 2
     assert moments(demand.uniform_law(40.0, 60))[0] < 40.0
-    assert demand.poisson_law(15.0, 10)[10] > 0.8
+    assert demand.poisson_laws(np.array([1.0, 15.0]), 10)[1, 10] > 0.8
 
 
 def test_demand_of_a_file(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from numba import get_num_threads, njit, set_num_threads
 from scipy import stats
 
-from kofn.kernels.learning.heat_bath import PURPOSE_HEAT_BATH, advance_heat_bath, fill_up_laws
+from kofn.kernels.learning.heat_bath import advance_heat_bath, fill_up_laws
 from kofn.kernels.learning.sequential import (
     NOTHING_PENDING,
     Learner,
@@ -24,7 +24,7 @@ from kofn.kernels.learning.sequential import (
     split_word,
 )
 from kofn.kernels.learning.two_actions import advance_two_actions, suits_two_actions
-from kofn.kernels.streams import PURPOSE_LEARNING, checked_seed, new_stream, next_uint64, seek
+from kofn.kernels.streams import PURPOSE_HEAT_BATH, PURPOSE_LEARNING, checked_seed, new_stream, next_uint64, seek
 
 LEVEL = 1e-7
 SEED = checked_seed(11)

@@ -7,6 +7,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numba import get_num_threads, njit, prange, set_num_threads
 from scipy import stats
 
@@ -109,10 +111,9 @@ def filled(fill, stream, size, dtype):
 def test_known_answers_of_the_authors(counter, key, expected):
     low_0, high_0, low_1, high_1 = (int(word, 16) for word in counter.split())
     key_0, key_1 = (int(word, 16) for word in key.split())
-    pair = streams.philox_block(
-        np.uint64(low_0 | high_0 << 32), np.uint64(low_1 | high_1 << 32), np.uint64(key_0 | key_1 << 32)
-    )
-    found = [word for half in pair for word in (int(half) & MASK, int(half) >> 32)]
+    stream = stream_at(key_0 | key_1 << 32)
+    stream[1:3] = low_0 | high_0 << 32, low_1 | high_1 << 32
+    found = filled(fill_uint32, stream, 4, np.uint64).tolist()
     assert " ".join(f"{word:08x}" for word in found) == expected
     assert found == philox_words([low_0, high_0, low_1, high_1], [key_0, key_1])
 
@@ -154,6 +155,19 @@ def test_a_double_after_a_single_word_skips_the_other_half():
     assert streams.next_double(stream) == ((words[2] | words[3] << 32) >> 11) / 2**53
 
 
+@given(before=st.integers(0, 40), size=st.integers(0, 200), seed=st.integers(0, 2**64 - 1))
+def test_filling_an_array_is_drawing_one_by_one(before, size, seed):
+    one_by_one, at_once = stream_at(seed, 2, 1, 7), stream_at(seed, 2, 1, 7)
+    for stream in (one_by_one, at_once):
+        filled(fill_uint32, stream, before, np.uint64)
+    words, doubles = np.zeros(size, np.uint64), np.zeros(size)
+    streams.fill_uint64(at_once, words)
+    streams.fill_doubles(at_once, doubles)
+    assert words.tolist() == [int(streams.next_uint64(one_by_one)) for _ in range(size)]
+    assert doubles.tolist() == filled(fill_double, one_by_one, size, np.float64).tolist()
+    assert streams.next_uint32(at_once) == streams.next_uint32(one_by_one)
+
+
 def test_seek_forgets_where_the_stream_was():
     stream = stream_at(3, 1, 2, 4)
     before = filled(fill_double, stream, 7, np.float64)
@@ -168,10 +182,12 @@ def test_the_block_index_wraps_inside_its_step():
     seed, purpose, run, step = 5, 1, 6, 2**56 - 1
     stream = stream_at(seed, purpose, run, step)
     stream[1] |= np.uint64(MASK - 1)
-    last = filled(fill_uint32, stream, 16, np.uint64).tolist()
+    again = stream.copy()
     key, top = (seed, 0), (step >> 32) | (purpose << 24)
-    for place, block in enumerate((MASK - 1, MASK, 0, 1)):
-        assert last[4 * place : 4 * place + 4] == philox_words((block, step & MASK, run, top), key)
+    expected = [philox_words((block % 2**32, step & MASK, run, top), key) for block in range(MASK - 1, MASK + 15)]
+    assert filled(fill_uint32, stream, 64, np.uint64).reshape(-1, 4).tolist() == expected
+    words = filled(streams.fill_uint64, again, 32, np.uint64)
+    assert words.tolist() == [low | high << 32 for block in expected for low, high in (block[:2], block[2:])]
 
 
 def test_no_address_shares_a_counter():

@@ -19,17 +19,18 @@ part of it. A path ends in one recurrent class of s_g, and in one of several lim
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...kernels.equilibrium.deviation import record_flow
+from ...kernels.equilibrium.deviation import make_crowd, record_flow, start_crowd
 from ...kernels.streams import checked_seed
-from ..evaluation.population_laws import in_threads
 from ..game import positive_integer
 from ..learning.views import scene_of
 from ..solve import Interrupted
+from ..threads import in_threads
 from .flow_law import PlayedLaw
 
 DEFAULT_STEPS = 20_000
@@ -41,8 +42,11 @@ SETTLED = 1e-13
 MOST_RECORDED = 16
 # Runs from here on are those of flows: a response is not checked on the random numbers that it was found with.
 FIRST_RUN = 2**31
-# Links of a run in memory at once.
-LINKS_AT_ONCE = 4_000_000
+# Links of a run: where there are more, fewer agents are recorded.
+MOST_LINKS = 4_000_000
+# Links in memory, and moves of agents, of a piece of a run: between two pieces it may be stopped.
+LINKS_AT_ONCE = 1_000_000
+PIECE_MOVES = 20_000_000
 # Entries of all kept laws of next states.
 KEPT_ENTRIES = 30_000_000
 
@@ -221,6 +225,7 @@ def agents_flow(
     runs: int = 4,
     burn_in: int = 200,
     seed: int = 0,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Flow:
     """The flow of n agents, simulated.
 
@@ -232,28 +237,45 @@ def agents_flow(
     runs : int
     burn_in : int        steps of each run before
     seed : int
+    should_stop : function without arguments, asked before each piece of a run
 
     Returns
     -------
     Flow
+
+    Raises
+    ------
+    Interrupted
     """
     n = positive_integer("n", played.n if n is None else n)
     steps, runs = positive_integer("steps", steps), positive_integer("runs", runs)
     game, B = played.game, played.seen.n_values
     each = -(-steps // runs)
-    recorded = max(1, min(n, MOST_RECORDED, LINKS_AT_ONCE // (each * game.n_al)))
+    recorded = max(1, min(n, MOST_RECORDED, MOST_LINKS // (each * game.n_al)))
+    piece = max(1, min(LINKS_AT_ONCE // (recorded * game.n_al), PIECE_MOVES // n))
     scene, sight, law, key = scene_of(game), played.sight(), played.played(), checked_seed(seed)
     scene = scene._replace(rho_l=scene.rho_l / scene.rho_l.sum())
 
     def record(run: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        links = np.zeros((each, recorded, game.n_al), dtype=np.int64)
-        visits = np.zeros((played.n_contexts, game.n_sl), dtype=np.int64)
-        record_flow(scene, sight, law, key, FIRST_RUN + run, burn_in, n, game.n_f, links, visits)
-        return *np.unique(links, return_counts=True), visits
+        crowd = make_crowd(sight, n)
+        s_g = start_crowd(scene, sight, key, FIRST_RUN + run, crowd)
+        codes, counts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        met = np.zeros((2, played.n_contexts, game.n_sl), dtype=np.int64)
+        edges = [*range(0, burn_in, piece), *range(burn_in, burn_in + each, piece), burn_in + each]
+        for begin, end in itertools.pairwise(edges):
+            if should_stop is not None and should_stop():
+                raise Interrupted(f"stopped after {begin} of {edges[-1]} steps of {n} agents")
+            counts_now = begin >= burn_in
+            links = np.zeros((end - begin, recorded if counts_now else 0, game.n_al), dtype=np.int64)
+            s_g = record_flow(scene, sight, law, key, FIRST_RUN + run, begin, s_g, crowd, game.n_f, links, met[1])
+            if counts_now:
+                met[0] += met[1]
+                more = np.unique(links, return_counts=True)
+                codes, counts = _merged(np.concatenate([codes, more[0]]), np.concatenate([counts, more[1]]))
+        return codes, counts, met[0]
 
     found = in_threads(record, runs)
-    codes, inverse = np.unique(np.concatenate([part[0] for part in found]), return_inverse=True)
-    weights = np.bincount(inverse, weights=np.concatenate([part[1] for part in found]))
+    codes, weights = _merged(*(np.concatenate([part[i] for part in found]) for i in (0, 1)))
     visits = sum(part[2] for part in found).astype(np.float64)
     rest, b = np.divmod(codes, B)
     rest, f = np.divmod(rest, game.n_f)
@@ -262,6 +284,14 @@ def agents_flow(
     action_law = np.einsum("cs,csa->a", visits, laws) / visits.sum()
     links = np.stack([c, a, f, b], axis=1)
     return _assembled(played, n, links, weights, visits / n, steps=each * runs, period=0, action_law=action_law)
+
+
+def _merged(codes: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each code once, with the sum of its counts."""
+    kept, inverse = np.unique(codes, return_inverse=True)
+    totals = np.zeros(kept.size, dtype=np.int64)
+    np.add.at(totals, inverse, counts)
+    return kept, totals
 
 
 def _assembled(

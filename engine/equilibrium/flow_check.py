@@ -18,11 +18,11 @@ import numpy as np
 from ...kernels.equilibrium.deviation import Arms, play_two_arms
 from ...kernels.equilibrium.tagged import KEEPS_LAW
 from ...kernels.streams import checked_seed
-from ..evaluation.population_laws import in_threads
 from ..game import positive_integer
 from ..learning.result import half_width
 from ..learning.views import scene_of
 from ..solve import Interrupted
+from ..threads import in_threads
 from .flow_law import PlayedLaw
 
 DEFAULT_RUNS = 400

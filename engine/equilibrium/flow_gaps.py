@@ -106,7 +106,7 @@ def _flow_of(
     if flow not in FLOWS:
         raise ValueError(f"flow: found {flow!r}, expected one of {', '.join(FLOWS)}")
     if flow == "agents":
-        return agents_flow(played, n, steps=steps, seed=seed)
+        return agents_flow(played, n, steps=steps, seed=seed, should_stop=should_stop)
     return mean_field_flow(played, steps=steps, seed=seed, should_stop=should_stop)
 
 

@@ -33,11 +33,12 @@ from ..evaluation.plan import (
     SYMMETRIC_POWER,
     EvaluationPlan,
 )
-from ..evaluation.population_laws import PopulationLaws, in_threads
+from ..evaluation.population_laws import PopulationLaws
 from ..game import Game
 from ..initial_law import initial_count_law
 from ..lifting import field_of_actions, field_of_states
 from ..policy import SubsamplePolicy
+from ..threads import in_threads
 
 SELFISH, TEAM = "selfish", "team"
 REWARDS = SELFISH, TEAM

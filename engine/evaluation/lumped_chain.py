@@ -28,8 +28,9 @@ from ..game import Game
 from ..lifting import field_of_states, values_at
 from ..policy import SubsamplePolicy
 from ..rollouts import arrange_rows
+from ..threads import in_threads
 from .plan import BLOCK_ENTRIES, plan_evaluation
-from .population_laws import N_PARTS, PopulationLaws, in_threads
+from .population_laws import N_PARTS, PopulationLaws
 
 __all__ = ["N_PARTS", "LumpedChain", "arrange_outcomes"]
 
@@ -144,8 +145,6 @@ class LumpedChain:
             block_entries=BLOCK_ENTRIES,
         )
         self.routes, self.rho = self._laws.routes, self._laws.rho
-
-    in_threads = staticmethod(in_threads)
 
     # Tables.
 

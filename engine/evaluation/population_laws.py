@@ -7,10 +7,9 @@ fit the memory.
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -19,6 +18,7 @@ from ...kernels.evaluation.next_laws import expect_rows, fill_next_laws, spread_
 from ...kernels.evaluation.symmetric_power import expect_laws, spread_laws
 from ...kernels.lattice import fill_relabelled, lattice_size, lattice_sizes
 from ..backups.symmetric_power import Factorisation, row_tables
+from ..threads import in_threads
 from .plan import BLOCK_ENTRIES, STORED_LAWS, SYMMETRIC_POWER
 
 # Measures are summed in so many parts, whatever the number of threads: the same bits.
@@ -32,15 +32,6 @@ class _Block(NamedTuple):
     rank: np.ndarray
     end: np.ndarray
     row_end: np.ndarray
-
-
-def in_threads(function: Callable[[int], Any], n_jobs: int) -> list[Any]:
-    """Results of a function of 0 … n_jobs - 1, on as many threads as kernels may use."""
-    threads = min(numba.get_num_threads(), n_jobs)
-    if threads <= 1:
-        return [function(i) for i in range(n_jobs)]
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, range(n_jobs)))
 
 
 class PopulationLaws:

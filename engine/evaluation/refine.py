@@ -21,6 +21,7 @@ from ..backups.selection import default_memory_bytes
 from ..game import Game
 from ..policy import SubsamplePolicy
 from ..solve import Interrupted
+from ..threads import in_threads
 from ..versions import library_versions
 from .evaluate import (
     build_chain,
@@ -229,6 +230,6 @@ def observation_worth(chain: LumpedChain, value: np.ndarray, start: np.ndarray, 
             sum_over_populations(occupancy[s_g, rows], table, chain.populations[rows], space, sums)
             return sums
 
-        for sums in chain.in_threads(total, len(edges) - 1):
+        for sums in in_threads(total, len(edges) - 1):
             worth[s_g] += sums
     return worth

@@ -8,6 +8,7 @@ that of its days together.
 from __future__ import annotations
 
 import csv
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,17 +43,28 @@ def means_of_seasons(mean: float, amplitude: float, n_seasons: int) -> np.ndarra
     return np.bincount(season, means_of_days(mean, amplitude)) / np.bincount(season)
 
 
-def poisson_law(mean: float, most: int) -> np.ndarray:
-    """Poisson law on 0 … most, what lies above it lumped there: float64[most + 1]."""
+@functools.lru_cache(maxsize=16)
+def demand_laws(kind: str, means: tuple[float, ...], most: int) -> np.ndarray:
+    """Laws of a kind with these means on 0 … most, what lies above it lumped there: float64[n, most + 1], read-only.
+
+    The laws of the last calls are kept: the days of a year take longer than a year of a hundred retailers.
+    """
+    laws = poisson_laws(np.array(means), most) if kind == "poisson" else np.array([uniform_law(x, most) for x in means])
+    laws.setflags(write=False)
+    return laws
+
+
+def poisson_laws(means: np.ndarray, most: int) -> np.ndarray:
+    """Poisson laws of means float64[n] on 0 … most, what lies above it lumped there: float64[n, most + 1]."""
     from scipy.stats import poisson
 
-    law = poisson.pmf(np.arange(most + 1), mean)
-    law[most] = poisson.sf(most - 1, mean)
-    return law / law.sum()
+    laws = poisson.pmf(np.arange(most + 1), means[:, None])
+    laws[:, most] = poisson.sf(most - 1, means)
+    return laws / laws.sum(axis=1, keepdims=True)
 
 
 def uniform_law(mean: float, most: int) -> np.ndarray:
-    """Uniform on 0 … h with h = 2·mean, lumped as `poisson_law`; between two whole h a mixture, so that the mean is exact."""
+    """Uniform on 0 … h with h = 2·mean, lumped as `poisson_laws`; between two whole h a mixture, so that the mean is exact."""
     low = math.floor(2.0 * mean)
     law = np.zeros(max(low + 1, most) + 1)
     share = 2.0 * mean - low

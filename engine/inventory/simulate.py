@@ -13,10 +13,10 @@ from ...kernels.inventory.simulate import simulate_run
 from ...kernels.streams import checked_seed
 from ..backups.selection import TooLargeError, default_memory_bytes, readable_bytes
 from ..checked import whole_number
-from ..evaluation.population_laws import in_threads
 from ..game import positive_integer
 from ..solve import Interrupted
 from ..tabulation import shown
+from ..threads import in_threads
 from ..versions import library_versions
 from .policies import OrderPolicy
 from .result import InventoryRuns

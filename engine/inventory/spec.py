@@ -24,13 +24,12 @@ from .demand import (
     KINDS,
     MOST_UNITS,
     DemandHistory,
+    demand_laws,
     in_lots,
     means_of_days,
     means_of_seasons,
-    poisson_law,
     read_demand,
     season_of_days,
-    uniform_law,
 )
 
 MOST_LOTS = 1000
@@ -212,7 +211,7 @@ class InventorySpec:
             laws = self.demand.laws(self.n_seasons)
             return np.repeat(laws, self.n_seasons, axis=0) if len(laws) == 1 else laws
         means = means_of_seasons(self.mean_demand, self.amplitude, self.n_seasons)
-        return np.array([self._law_of(mean) for mean in means])
+        return demand_laws(self.demand, tuple(means.tolist()), self.max_demand)
 
     @cached_property
     def laws_of_days(self) -> tuple[np.ndarray, np.ndarray]:
@@ -223,15 +222,12 @@ class InventorySpec:
         if isinstance(self.demand, DemandHistory):
             return self.laws_of_seasons, season_of_days(self.n_seasons)
         means = means_of_days(self.mean_demand, self.amplitude)
-        return np.array([self._law_of(mean) for mean in means]), np.arange(DAYS, dtype=np.int64)
+        return demand_laws(self.demand, tuple(means.tolist()), self.max_demand), np.arange(DAYS, dtype=np.int64)
 
     @property
     def laws_in_lots(self) -> np.ndarray:
         """Law of the demand in lots by season, float64[n_seasons, n_d]."""
         return in_lots(self.laws_of_seasons, self.lot)
-
-    def _law_of(self, mean: float) -> np.ndarray:
-        return (poisson_law if self.demand == "poisson" else uniform_law)(mean, self.max_demand)
 
     def parts(self) -> dict[str, Any]:
         """The parameters, JSON-ready; of a history its source."""

@@ -14,9 +14,9 @@ from ...kernels.learning.synchronous import draw_learners, learn_synchronous, ob
 from ...kernels.learning.two_actions import advance_two_actions, suits_two_actions
 from ...kernels.learning.with_weights import learn_with_weights
 from ...kernels.streams import checked_seed
-from ..evaluation.population_laws import in_threads
 from ..game import Game
 from ..tabulation import Space, shown
+from ..threads import in_threads
 from .correction import check_correction, drift_of
 from .settings import LEARN, UNIFORM, LearningSettings
 from .views import Views, seen_field, views_of, whole_weights

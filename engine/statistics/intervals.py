@@ -84,7 +84,7 @@ def bootstrap_interval(
     if is_constant(values):
         return float(values[0]), float(values[0])
     found = bootstrap(
-        (values,), np.mean, confidence_level=level, n_resamples=resamples, method=_method(values), vectorized=True,
+        (values,), np.mean, confidence_level=level, n_resamples=resamples, method=bootstrap_kind(values.size), vectorized=True,
         batch=max(1, BATCH // values.size), **_seeded(seed),
     ).confidence_interval  # fmt: skip
     return float(found.low), float(found.high)
@@ -100,14 +100,15 @@ def bootstrap_difference(
         return float(one[0] - other[0]), float(one[0] - other[0])
     found = bootstrap(
         (one, other), lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis), confidence_level=level, n_resamples=resamples,
-        method=_method(one, other), vectorized=True, batch=max(1, BATCH // max(one.size, other.size)), **_seeded(seed),
+        method=bootstrap_kind(one.size, other.size), vectorized=True,
+        batch=max(1, BATCH // max(one.size, other.size)), **_seeded(seed),
     ).confidence_interval  # fmt: skip
     return float(found.low), float(found.high)
 
 
-def _method(*groups: np.ndarray) -> str:
-    fits = all(LEAST_FOR_BCA <= group.size <= MOST_FOR_BCA for group in groups)
-    return "BCa" if fits else "percentile"
+def bootstrap_kind(*sizes: int) -> str:
+    """Which bootstrap interval groups of so many seeds have: "BCa" or "percentile"."""
+    return "BCa" if all(LEAST_FOR_BCA <= size <= MOST_FOR_BCA for size in sizes) else "percentile"
 
 
 def hedges_g(one: np.ndarray, other: np.ndarray) -> float:

@@ -33,7 +33,7 @@ def draw_binomial(n, p, stream):
     ----------
     n : int64      number of trials, up to 2**30; counts as 0 if negative
     p : float64    clipped to [0, 1]; NaN counts as 0
-    stream : uint64[8]   advanced
+    stream : uint64[STREAM_WORDS]   advanced
 
     Returns
     -------

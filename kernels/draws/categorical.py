@@ -19,7 +19,7 @@ def draw_categorical(probabilities, stream):
     Parameters
     ----------
     probabilities : float64[n]   adding up to 1
-    stream : uint64[8]           advanced
+    stream : uint64[STREAM_WORDS]   advanced
 
     Returns
     -------

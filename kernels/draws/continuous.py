@@ -17,7 +17,7 @@ def draw_normal(stream):
 
     Parameters
     ----------
-    stream : uint64[8]   advanced
+    stream : uint64[STREAM_WORDS]   advanced
 
     Returns
     -------
@@ -38,7 +38,7 @@ def draw_log_gamma(shape, stream):
     Parameters
     ----------
     shape : float64      positive
-    stream : uint64[8]   advanced
+    stream : uint64[STREAM_WORDS]   advanced
 
     Returns
     -------
@@ -69,7 +69,7 @@ def draw_gamma(shape, stream):
     Parameters
     ----------
     shape : float64      positive
-    stream : uint64[8]   advanced
+    stream : uint64[STREAM_WORDS]   advanced
 
     Returns
     -------
@@ -89,7 +89,7 @@ def draw_dirichlet(concentration, stream, out_law):
     ----------
     concentration : float64[n]   from about 1e-300; a category of concentration 0 gets exactly 0, and with no
         positive one at all the law is NaN
-    stream : uint64[8]           advanced
+    stream : uint64[STREAM_WORDS]   advanced
     out_law : float64[n]         overwritten; adds up to 1 to rounding
     """
     n_categories = concentration.shape[0]

@@ -35,7 +35,7 @@ def draw_hypergeometric(good, bad, n_drawn, stream):
     ----------
     good, bad : int64   0 to 2**30 each
     n_drawn : int64     counts as 0 if negative, as good + bad if larger
-    stream : uint64[8]   advanced
+    stream : uint64[STREAM_WORDS]   advanced
 
     Returns
     -------

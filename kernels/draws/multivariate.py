@@ -35,7 +35,7 @@ def draw_multinomial(n, probabilities, stream, out_counts):
     ----------
     n : int64                        number of agents, up to 2**30; counts as 0 if negative
     probabilities : float64[n_categories]   at least one positive
-    stream : uint64[8]               advanced
+    stream : uint64[STREAM_WORDS]   advanced
     out_counts : int64[n_categories]   overwritten; adds up to n (to 0 if no probability is positive)
     """
     to_come = _positive_mass(probabilities, 0)
@@ -67,7 +67,7 @@ def draw_multivariate_hypergeometric(counts, n_drawn, stream, out_counts):
     ----------
     counts : int64[n_categories]   at least 0, adding up to at most 2**31
     n_drawn : int64                counts as 0 if negative, as all if larger than the population
-    stream : uint64[8]             advanced
+    stream : uint64[STREAM_WORDS]   advanced
     out_counts : int64[n_categories]   overwritten, must not alias `counts`; adds up to n_drawn
     """
     n_categories = counts.shape[0]

@@ -137,7 +137,7 @@ def play_step(scene, sight, played, response, s_g, stream, crowd):
     played : Played
     response : int32[n_o]   action of the first agent by its observation, or KEEPS_LAW
     s_g : int64
-    stream : uint64[8]      at the step; advanced
+    stream : uint64[STREAM_WORDS]   at the step; advanced
     crowd : Crowd           changed
 
     Returns
@@ -280,11 +280,11 @@ def _fill_fields_of_actions(sight, crowd, i, f, out_fields):
 
 
 @kernel(nogil=True, error_model="numpy")
-def record_flow(scene, sight, played, seed, run, burn_in, n, n_f, out_links, out_visits):
-    """What an agent among n meets: contexts c = s_g·B + b, and by its own action the field value and the next b.
+def record_flow(scene, sight, played, seed, run, first_step, s_g, crowd, n_f, out_links, out_visits):
+    """What agents meet in some steps: contexts c = s_g·B + b, and by the own action the field value and the next b.
 
-    The first agents are recorded at every step after the burn-in, for every action that they could have executed while the
-    others did what they did. A link is ((c·n_al + a)·n_f + f)·B + b'.
+    The first agents are recorded at every step, for every action that they could have executed while the others did what they
+    did. A link is ((c·n_al + a)·n_f + f)·B + b'. Steps may be taken in any pieces: the same bits.
 
     Parameters
     ----------
@@ -292,33 +292,35 @@ def record_flow(scene, sight, played, seed, run, burn_in, n, n_f, out_links, out
     sight : Sight
     played : Played
     seed : uint64
-    run, burn_in, n : int64
+    run, first_step : int64                         of the random streams
+    s_g : int64                                     as `start_crowd` or the piece before returned it
+    crowd : Crowd                                   changed
     n_f : int64                                     field values of the environment
     out_links : int64[n_steps, n_recorded, n_al]    overwritten
     out_visits : int64[n_sg·B, n_sl]                steps of all agents in a context and a state; overwritten
+
+    Returns
+    -------
+    int64   s_g after the last step
     """
     stream = new_stream(seed)
     n_steps, n_recorded, n_al = out_links.shape
     n_sl, n_values = scene.r_l.shape[2], count_values(sight.lens)
     keep = np.full(played.law.shape[0], np.int32(KEEPS_LAW), np.int32)
-    crowd = make_crowd(sight, n)
-    before = np.zeros(n, np.int32)
+    before = np.zeros(crowd.seen.shape[0], np.int32)
     fields = np.zeros(n_al, np.int64)
     out_visits[:] = 0
-    s_g = start_crowd(scene, sight, seed, run, crowd)
-    for step in range(burn_in + n_steps):
-        seek(stream, PURPOSE_ROLLOUT, run, step)
+    for step in range(n_steps):
+        seek(stream, PURPOSE_ROLLOUT, run, first_step + step)
         before[:] = crowd.seen
         s_g, f, _ = play_step(scene, sight, played, keep, s_g, stream, crowd)
-        if step < burn_in:
-            continue
-        for i in range(n):
+        for i in range(before.shape[0]):
             row, b = before[i] // n_values, before[i] % n_values
             out_visits[row // n_sl * n_values + b, row % n_sl] += 1
         for i in range(n_recorded):
             c = before[i] // n_values // n_sl * n_values + before[i] % n_values
             _fill_fields_of_actions(sight, crowd, i, f, fields)
             for a in range(n_al):
-                out_links[step - burn_in, i, a] = ((c * n_al + a) * n_f + fields[a]) * n_values + crowd.seen[
-                    i
-                ] % n_values
+                link = (c * n_al + a) * n_f + fields[a]
+                out_links[step, i, a] = link * n_values + crowd.seen[i] % n_values
+    return s_g

@@ -9,9 +9,7 @@ from numba import prange
 
 from ..compilation import kernel
 from ..draws.multivariate import draw_multinomial
-from ..streams import new_stream, seek
-
-PURPOSE_DRIFT = 6
+from ..streams import PURPOSE_DRIFT, new_stream, seek
 
 # What is kept of a repetition, along the last axis of the outputs.
 MEAN, VARIANCE = 0, 1
@@ -32,7 +30,7 @@ def draw_drift_sample(n, law, units, log_ratios, stream, counts):
     law : float64[n_al]
     units : int64[n_al]
     log_ratios : float64[n_al]   log π/μ of every action; −inf where π is 0
-    stream : uint64[8]           advanced
+    stream : uint64[STREAM_WORDS]   advanced
     counts : int64[n_al]         overwritten
 
     Returns

@@ -13,10 +13,6 @@ from ..learning.parts import Lens
 
 DAYS = 365
 
-# Random streams: what happens to a retailer, the same whatever is ordered; what is ordered, sent and made.
-PURPOSE_DEMAND = 16
-PURPOSE_SUPPLY = 17
-
 # Kinds of policies.
 RANDOM = 0
 CONSTANT = 1

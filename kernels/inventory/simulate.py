@@ -13,10 +13,10 @@ import numpy as np
 
 from ..compilation import kernel
 from ..learning.fields import value_of_totals
-from ..streams import new_stream, next_double, seek
+from ..streams import PURPOSE_DEMAND, PURPOSE_SUPPLY, fill_doubles, new_stream, seek
 from . import parts
 from .orders import category_at, place_orders, sum_weights
-from .parts import PURPOSE_DEMAND, PURPOSE_SUPPLY, Retailers
+from .parts import Retailers
 
 
 @kernel
@@ -25,13 +25,12 @@ def draw_uniforms(stream, purpose, run, step, out_uniforms):
 
     Parameters
     ----------
-    stream : uint64[8]           advanced
+    stream : uint64[STREAM_WORDS]   advanced
     purpose, run, step : int64
     out_uniforms : float64[m]    overwritten
     """
     seek(stream, purpose, run, step)
-    for i in range(out_uniforms.shape[0]):
-        out_uniforms[i] = next_double(stream)
+    fill_doubles(stream, out_uniforms)
 
 
 @kernel(error_model="numpy")

@@ -106,7 +106,7 @@ def draw_action(row, temperature, epsilon, stream, scratch):
     ----------
     row : float64[n_al]
     temperature, epsilon : float64
-    stream : uint64[8]        advanced
+    stream : uint64[STREAM_WORDS]   advanced
     scratch : float64[n_al]   overwritten
 
     Returns
@@ -147,7 +147,7 @@ def draw_actions(table, seen, present, temperature, epsilon, stream, scratch, ou
     seen : int32[n]              observations
     present : int64[n_present]   agents that act
     temperature, epsilon : float64
-    stream : uint64[8]           advanced
+    stream : uint64[STREAM_WORDS]   advanced
     scratch : float64[n_al]      overwritten
     out_actions : int32[n]       overwritten for the present agents
     """

@@ -211,7 +211,7 @@ def replay_steps(drift, tables, rule, ring, head, n_filled, epsilon, stream, law
     ring : Ring                  `log_law` of place `head` is overwritten where there is a drift
     head, n_filled : int64       the place stored last, and how many hold a step
     epsilon : float64            exploration now
-    stream : uint64[8]           advanced
+    stream : uint64[STREAM_WORDS]   advanced
     law : float64[n_al]          overwritten
     work : DriftWork or None     overwritten
     ratio_means : float64[3]     changed where there are weights

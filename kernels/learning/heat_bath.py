@@ -15,10 +15,8 @@ import numpy as np
 from numba import prange
 
 from ..compilation import kernel
-from ..streams import new_stream, next_uint64, seek
+from ..streams import PURPOSE_HEAT_BATH, new_stream, next_uint64, seek
 from .sequential import SPACING, split_word
-
-PURPOSE_HEAT_BATH = 4
 
 
 @kernel

@@ -40,7 +40,7 @@ def replay_transitions(tables, rule, ring, n_filled, present, stream, scratch):
     ring : Ring
     n_filled : int64             places that hold a transition, at least 1
     present : int64[n_present]
-    stream : uint64[8]           advanced
+    stream : uint64[STREAM_WORDS]   advanced
     scratch : float64[n_al]      overwritten
     """
     n_present = present.shape[0]

@@ -11,10 +11,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from ..compilation import kernel
-from ..streams import _COUNTER_HIGH, _COUNTER_LOW, PURPOSE_LEARNING, new_stream, philox_block, seek
+from ..streams import PURPOSE_LEARNING, fill_uint64, new_stream, seek
 from .sequential import SPACING, draw_choice, inverse_of, note_sweep, split_word
 
 # Ticks whose words are computed together; even, since a block holds two words.
@@ -27,10 +27,6 @@ _N_CELLS = 2 * _HALF_OF_CELLS + 2
 _MARGIN = 1e-9
 # Share of changes from which a branch on them costs more than it saves.
 _RESTLESS = 0.2
-
-# LLVM vectorises a loop over blocks if they are inlined (1.4 ns a tick, 8 ns otherwise). Not cached by itself: it would
-# share its entry with the kernel that it is made from.
-_inlined_block = njit(forceinline=True)(getattr(philox_block, "py_func", philox_block))
 
 
 class Lookup(NamedTuple):
@@ -100,20 +96,20 @@ def fill_bounds(inverse, epsilon, out_bounds):
 
 
 @kernel(nogil=True)
-def fill_ticks(seed, counter_low, counter_high, n, out_agent, out_multiple):
-    """Agents and uniform numbers of the ticks from a counter block on: a loop that the processor's vector unit takes.
+def fill_ticks(stream, n, words, out_agent, out_multiple):
+    """Agents and uniform numbers of the next ticks.
 
     Parameters
     ----------
-    seed, counter_low, counter_high : uint64
+    stream : uint64[STREAM_WORDS]   advanced
     n : uint64
-    out_agent : int64[m]      overwritten, m even
-    out_multiple : int64[m]   overwritten
+    words : uint64[m]               overwritten, m even
+    out_agent : int64[m]            overwritten
+    out_multiple : int64[m]         overwritten
     """
-    for block in range(out_agent.shape[0] // 2):
-        first, second = _inlined_block(counter_low + np.uint64(block), counter_high, seed)
-        out_agent[2 * block], out_multiple[2 * block] = split_word(first, n)
-        out_agent[2 * block + 1], out_multiple[2 * block + 1] = split_word(second, n)
+    fill_uint64(stream, words)
+    for tick in range(words.shape[0]):
+        out_agent[tick], out_multiple[tick] = split_word(words[tick], n)
 
 
 @kernel(nogil=True)
@@ -214,7 +210,7 @@ def _advance_run(seed, first_sweep, n_sweeps, every, society, learner, r_l, play
     lookup = fill_lookup(society, learner, np.empty(degree + 1, np.int32), np.empty((_N_CELLS, 2), np.int64))
     count = np.empty(n, np.int32)
     count_ones(lookup.neighbours, action, count)
-    agent, multiple = np.empty(_BATCH, np.int64), np.empty(_BATCH, np.int64)
+    words, agent, multiple = np.empty(_BATCH, np.uint64), np.empty(_BATCH, np.int64), np.empty(_BATCH, np.int64)
     changes, ticks = 0, 1
     stream = new_stream(seed)
     for sweep in range(first_sweep, first_sweep + n_sweeps):
@@ -224,8 +220,7 @@ def _advance_run(seed, first_sweep, n_sweeps, every, society, learner, r_l, play
             restless = changes > ticks * _RESTLESS
             ticks = min(_BATCH, n - first)
             even = ticks + ticks % 2
-            low = stream[_COUNTER_LOW] + np.uint64(first // 2)
-            fill_ticks(seed, low, stream[_COUNTER_HIGH], np.uint64(n), agent[:even], multiple[:even])
+            fill_ticks(stream, np.uint64(n), words[:even], agent[:even], multiple[:even])
             total, changes = play_ticks(
                 agent[:ticks], multiple[:ticks], learner, lookup, r_l, restless, total, count, action, q
             )
