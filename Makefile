@@ -21,7 +21,7 @@ demo: $(VENV)/installed
 
 # Two processes: most tests wait for a compiler, a file or another process at some time.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/installed
 	mkdir -p .benchmarks

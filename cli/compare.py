@@ -55,7 +55,7 @@ def _conditions(ctx, param, given):
 def compare(
     files, metrics, by, reference, where, unpaired, correction, resamples, seed, figure, output, as_json, force
 ):
-    """Compare groups of seeds in FILES: tables with a header (.csv), or results of learn and gap (.h5).
+    """Compare groups of seeds in FILES: tables with a header (.csv), or results of learn, gap and inventory (.h5).
 
     A table has a column "seed"; every other column is a metric or tells groups apart. A run of a result is a seed. Differences
     have 95 % intervals (t and bootstrap over seeds), tests, Hedges' g and Cliff's delta.

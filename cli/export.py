@@ -15,15 +15,16 @@ from .signals import end_on_signals
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @options.output_option("File to write; its suffix .csv or .nc decides what.")
 @click.option(
-    "--what", type=click.Choice(["cells", "runs", "states", "rounds", "curves"]), default=None,
-    help="Rows of a CSV table; curves are those of learning.  [default: cells of a study, states of a solution, runs of a "
-    "deployment or of learned tables, rounds of an alternation]",
+    "--what", type=click.Choice(["cells", "runs", "states", "rounds", "curves", "retailers", "periods"]), default=None,
+    help="Rows of a CSV table; curves are those of learning.  [default: cells of a study, states of a solution, rounds of an "
+    "alternation, else runs]",
 )  # fmt: skip
 @options.force
 def export(path, output, what, force):
     """Write FILE, or the study in a folder FILE, as a long CSV table or as netCDF-4.
 
-    A table has one row per cell of a study (game, actions, expectation, n, k, seed), per run, or per state of a solution.
+    A table has one row per cell of a study (game, actions, expectation, n, k, seed), per run, or per state of a solution; of
+    retailers also one per retailer or period.
     A netCDF file has everything, with named coordinates.
 
     \b

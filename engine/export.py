@@ -15,6 +15,8 @@ from .export_tables import (
     decoded,
     read_named_arrays,
     tabulate_deployment,
+    tabulate_gaps,
+    tabulate_inventory,
     tabulate_rounds,
     tabulate_solution,
     tabulate_study,
@@ -31,6 +33,8 @@ TABLES = {
     "kofn-learning-study": ("cells", "runs", "curves"),
     "kofn-learned": ("runs", "cells", "curves"),
     "kofn-drift-study": ("cells",),
+    "kofn-gap": ("runs",),
+    "kofn-inventory": ("runs", "retailers", "periods"),
 }
 """What there is to tabulate in each kind of file; the first is the default."""
 
@@ -38,7 +42,7 @@ SUFFIXES = (".csv", ".nc")
 
 
 def export_file(path: str | Path, output: str | Path, *, what: str | None = None, overwrite: bool = False) -> str:
-    """Write a study, a solution, learned tables, an alternation, a deployment or a cell as CSV (one table) or netCDF-4 (all).
+    """Write what a file holds, or a study's folder, as CSV (one table, see `TABLES`) or as netCDF-4 (all of it).
 
     Parameters
     ----------
@@ -104,6 +108,14 @@ def _tabulate(path: Path, kind: str, what: str) -> Table:
         from .study.drift_table import tabulate_drift
 
         return tabulate_drift(read_drift_study(path))
+    if kind == "kofn-gap":
+        from .equilibrium.gap_files import read_gap_numbers
+
+        return tabulate_gaps(read_gap_numbers(path))
+    if kind == "kofn-inventory":
+        from .inventory.files import read_inventory
+
+        return tabulate_inventory(read_inventory(path), what)
     if what == "states":
         return tabulate_solution(read_any_solution(path))
     with open_checked(path, kind) as file:

@@ -19,6 +19,7 @@ from .solution import Solution
 
 if TYPE_CHECKING:
     from .equilibrium.result import Equilibrium
+    from .inventory.comparison import InventoryComparison
 
 CELL_AXES = ("game", "actions", "expectation", "n", "k", "seed")
 
@@ -209,6 +210,39 @@ def tabulate_deployment(deployment: Deployment, game: Game) -> Table:
             ]  # fmt: skip
 
     return Table(header=header, rows=rows())
+
+
+def tabulate_gaps(numbers: dict[str, np.ndarray]) -> Table:
+    """One row per run of the learner, from the numbers of a file of gaps."""
+    columns = (column.tolist() for column in numbers.values())
+    return Table(header=list(numbers), rows=zip(*columns, strict=True))
+
+
+def tabulate_inventory(comparison: InventoryComparison, what: str) -> Table:
+    """One row per run of each policy, with its metrics; or per retailer; or per period of the policies whose series is kept.
+
+    Parameters
+    ----------
+    comparison : InventoryComparison
+    what : "runs", "retailers" or "periods"
+    """
+    from .inventory.files import TOTAL_NAMES
+    from .inventory.result import METRICS
+
+    def rows() -> Iterator[list[Any]]:
+        for name, runs in comparison.runs.items():
+            metrics = runs.metrics
+            for i in range(runs.config["runs"]):
+                found = [name, runs.config["first_run"] + i]
+                if what == "runs":
+                    yield [*found, *(float(column[i]) for column in metrics.values())]
+                elif what == "retailers":
+                    yield from ([*found, *pair] for pair in enumerate(runs.retailer_profit[i].tolist()))
+                else:
+                    yield from ([*found, t, *totals] for t, totals in enumerate(runs.series[i].tolist()))
+
+    own = {"runs": METRICS, "retailers": ("retailer", "profit"), "periods": ("period", *TOTAL_NAMES)}
+    return Table(header=["policy", "run", *own[what]], rows=rows())
 
 
 def csv_bytes(table: Table) -> bytes:

@@ -7,6 +7,7 @@ import pytest
 from command_runs import refused, strict_json, succeed
 
 from kofn.engine.equilibrium.gap_files import read_gap_numbers
+from kofn.engine.inventory.files import read_inventory
 from kofn.engine.learning.files import read_learned
 from kofn.engine.statistics.compare import compare
 
@@ -76,6 +77,16 @@ def test_runs_of_learning_and_of_gaps_are_seeds(here):
     succeed("learn", "epidemic", *common, "--seed", 1, "-o", "other.h5")
     assert "without a partner" in refused("compare", "field.h5", "other.h5", "--metric", "reward")
     succeed("compare", "field.h5", "other.h5", "--metric", "reward", "--unpaired")
+
+
+def test_runs_of_inventories_are_seeds_of_every_policy(here):
+    succeed("inventory", "tiny", "--periods", 30, "--runs", 6, "-q", "-o", "shop.h5")
+    words = ("compare", "shop.h5", "--metric", "profit", "--by", "policy", "--reference", "random", "--json")
+    said, runs = strict_json(succeed(*words)), read_inventory("shop.h5").runs
+    assert [row["group"] for row in said["groups"]] == list(runs)
+    expected = runs["base-stock"].profit - runs["random"].profit
+    found = next(row for row in said["comparisons"] if "base-stock" in row["group"])
+    assert found["difference"] == pytest.approx(expected.mean(), abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from command_runs import refused, succeed, unchanged, write_game
 from study_example import CELL, KS, NASTY, RUNS, example_arrays, write_example_study
 
 from kofn.engine.deployment_files import read_deployment_file
+from kofn.engine.equilibrium.gap_files import read_gap_numbers
 from kofn.engine.export import export_file
 from kofn.engine.files import KofnFileError
+from kofn.engine.inventory.files import TOTAL_NAMES, read_inventory
 from kofn.engine.solution_files import read_solution
 
 
@@ -106,6 +108,43 @@ def test_a_deployment_has_a_row_for_each_run(shelf, here):
     assert [float(row["return"]) for row in rows] == deployment.returns.tolist()
     assert [float(row["population_b"]) for row in rows] == deployment.populations[:, 1].tolist()
     assert [float(row["share_on_1"]) for row in rows] == deployment.action_shares[:, 1, 1].tolist()
+
+
+def test_gaps_have_a_row_for_each_run(here):
+    succeed("learn", "epidemic", "-n", 6, "--runs", 3, "--steps", 50, "-q", "-o", "l.h5")
+    succeed("gap", "l.h5", "--check", 4, "--steps", 50, "--run", "0,2", "-o", "g.h5", "-q")
+    succeed("export", "g.h5", "-o", "g.csv")
+    found, rows = read_gap_numbers("g.h5"), rows_of(here / "g.csv")
+    assert list(rows[0]) == list(found)
+    assert [row["run"] for row in rows] == ["0", "2"]
+    for name, column in found.items():
+        assert [float(row[name] or "nan") for row in rows] == pytest.approx(column.tolist(), abs=0.0, nan_ok=True)
+    succeed("export", "g.h5", "-o", "g.nc")
+    with xarray.open_dataset("g.nc", engine="h5netcdf") as dataset:
+        np.testing.assert_array_equal(dataset["gain"].values, found["gain"])
+
+
+def test_inventories_have_rows_for_runs_retailers_and_periods(here):
+    succeed("inventory", "tiny", "--policy", "constant", "--periods", 20, "--runs", 3, "-q", "-o", "i.h5")
+    found = read_inventory("i.h5").runs
+    tables = {}
+    for what in ("runs", "retailers", "periods"):
+        succeed("export", "i.h5", "-o", f"{what}.csv", "--what", what)
+        tables[what] = rows_of(here / f"{what}.csv")
+    succeed("export", "i.h5", "-o", "default.csv")
+    assert rows_of(here / "default.csv") == tables["runs"]
+    for name, runs in found.items():
+        rows = [row for row in tables["runs"] if row["policy"] == name]
+        assert [float(row["profit"]) for row in rows] == runs.profit.tolist()
+        rows = [row for row in tables["retailers"] if row["policy"] == name]
+        assert [float(row["profit"]) for row in rows] == runs.retailer_profit.ravel().tolist()
+        assert [row["run"] for row in rows] == [str(run) for run in range(3) for _ in range(3)]
+    rows = [row for row in tables["periods"] if row["policy"] == "constant"]
+    column = [int(row["on_hand"]) for row in rows]
+    assert column == found["constant"].series[:, :, TOTAL_NAMES.index("on_hand")].ravel().tolist()
+    succeed("export", "i.h5", "-o", "i.nc")
+    with xarray.open_dataset("i.nc", engine="h5netcdf", group="constant") as dataset:
+        np.testing.assert_array_equal(dataset["sums"].values, found["constant"].sums)
 
 
 # ---- netCDF

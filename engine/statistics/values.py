@@ -1,4 +1,4 @@
-"""Raw values of single seeds, from tables with a header (CSV) and from files of learning and of gaps (HDF5)."""
+"""Raw values of single seeds, from tables with a header (CSV) and from files of learning, gaps and inventories (HDF5)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def read_seed_table(paths: Sequence[str | Path]) -> SeedTable:
 
     A .csv file has one header line and the column "seed"; a file of learning has a row for each run, with the columns game, method,
     n, temperature and the metrics reward, weight and abs_weight (means over the last part of the steps) and, if measured, value,
-    gap, local_gain, global_gain; a file of gaps has all numbers of a run.
+    gap, local_gain, global_gain; a file of gaps has all numbers of a run; a file of inventories has a row for each run of each
+    policy, with the columns game, policy and n and all metrics.
 
     Raises
     ------
@@ -95,11 +96,14 @@ def _hdf5_rows(path: Path) -> list[dict[str, str]]:
     from ..equilibrium.gap_files import FORMAT as GAP
     from ..equilibrium.gap_files import read_gap_numbers
     from ..files import open_checked, read_config, read_text
+    from ..inventory.files import FORMAT as INVENTORY
     from ..learning.files import FORMAT as LEARNED
     from ..learning.files import read_learned
 
-    with open_checked(path, LEARNED, GAP) as file:
+    with open_checked(path, LEARNED, GAP, INVENTORY) as file:
         found = read_text(file, "format")
+        if found == INVENTORY:
+            return _inventory_rows(path)
         config = read_config(file)
         first_seed = int(file.attrs["seed"]) if found == LEARNED else int(config["learning"]["seed"])
         settings = config["learning"]
@@ -119,6 +123,19 @@ def _hdf5_rows(path: Path) -> list[dict[str, str]]:
         described | {SEED: f"{first_seed}:{run}"} | {name: repr(float(values[i])) for name, values in columns.items()}
         for i, run in enumerate(runs.tolist())
     ]
+
+
+def _inventory_rows(path: Path) -> list[dict[str, str]]:
+    from ..inventory.files import read_inventory
+
+    rows = []
+    for policy, runs in read_inventory(path).runs.items():
+        config, metrics = runs.config, runs.metrics
+        described = {"game": str(config["game"]), "policy": policy, "n": str(config["n"])}
+        for i in range(config["runs"]):
+            seed = f"{config['seed']}:{config['first_run'] + i}"
+            rows.append(described | {SEED: seed} | {name: repr(float(values[i])) for name, values in metrics.items()})
+    return rows
 
 
 def grouped_values(
