@@ -69,8 +69,9 @@ def inventory(
         kofn inventory tiny --runs 5 --policy base-stock
         kofn inventory tiny -n 20 --policy constant --periods 90 --runs 3 -o quarter.h5 --figure quarter.png
     """
+    from ..engine.inventory import GAME_SIZES
     from ..engine.inventory.comparison import compare_inventory
-    from ..engine.inventory.spec import GAME_SIZES, spec_of
+    from ..engine.inventory.spec import spec_of
 
     spec = spec_of(GAME_SIZES.get(game, game), **constants)
     if demand is not None:

@@ -24,8 +24,7 @@ from .coupling_files import read_coupling
 from .files import FORMAT_VERSION, is_current_version, reason_of
 from .game import FUNCTION_TABLES, GLOBAL_ARGUMENTS, LOCAL_ARGUMENTS, Game, Labels, positive_integer, tabulate_functions
 from .game_tables import read_game_tables, write_game_tables
-from .inventory.spec import GAME_SIZES, SIZES
-from .inventory.tables import describe, inventory_game
+from .inventory import GAME_SIZES
 from .program import Program
 from .program.values import MAX_SOURCE_LENGTH
 from .sections import check_keys, require_key, section_of, suggestion
@@ -66,7 +65,12 @@ def list_games() -> list[str]:
 
 def describe_built_in(name: str) -> str:
     """The description of a built-in game, without tabulating it where that takes long."""
-    return describe(SIZES[GENERATED[name]]) if name in GENERATED else load_game(name).description
+    if name not in GENERATED:
+        return load_game(name).description
+    from .inventory.spec import SIZES
+    from .inventory.tables import describe
+
+    return describe(SIZES[GENERATED[name]])
 
 
 def load_game(
@@ -94,6 +98,8 @@ def load_game(
         One line: the file, the key in it, what was found and what was expected.
     """
     if isinstance(name_or_path, str) and name_or_path in GENERATED:
+        from .inventory.tables import inventory_game
+
         changes = dict(constants or {}) | ({} if agents is None else {"agents": agents})
         return inventory_game(GENERATED[name_or_path], **changes)
     if isinstance(name_or_path, str) and name_or_path in list_games():

@@ -122,6 +122,17 @@ def test_help_loads_no_numerical_library():
     assert done.stdout == "[]\n"
 
 
+def test_solving_loads_neither_figures_nor_statistics_nor_retailers(tmp_path):
+    program = (
+        "import sys\nfrom kofn.cli import main\n"
+        f"main(['solve', 'formation', '-k', '2', '-q', '-o', {str(tmp_path / 's.h5')!r}], standalone_mode=False)\n"
+        "slow = {'scipy.stats', 'matplotlib', 'dask', 'kofn.engine.inventory.spec', 'kofn.engine.learning.learn'}\n"
+        "sys.exit(str(sorted(slow & set(sys.modules))) if slow & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # ---- What they do
 
 

@@ -56,10 +56,12 @@ def demand_laws(kind: str, means: tuple[float, ...], most: int) -> np.ndarray:
 
 def poisson_laws(means: np.ndarray, most: int) -> np.ndarray:
     """Poisson laws of means float64[n] on 0 … most, what lies above it lumped there: float64[n, most + 1]."""
-    from scipy.stats import poisson
+    # scipy.special alone: scipy.stats takes most of a second to import, and every command reads the sizes of this game.
+    from scipy.special import gammaln, pdtrc, xlogy
 
-    laws = poisson.pmf(np.arange(most + 1), means[:, None])
-    laws[:, most] = poisson.sf(most - 1, means)
+    units = np.arange(most + 1)
+    laws = np.exp(xlogy(units, means[:, None]) - gammaln(units + 1) - means[:, None])
+    laws[:, most] = pdtrc(most - 1, means)
     return laws / laws.sum(axis=1, keepdims=True)
 
 

@@ -291,9 +291,6 @@ def _increasing(name: str, values: Any, limits: tuple[float, float], *, whole: b
     return found
 
 
-GAME_SIZES = {"inventory-tiny": "tiny", "inventory": "medium", "inventory-large": "large"}
-"""Size of each built-in inventory game."""
-
 SIZES: Mapping[str, InventorySpec] = {
     "tiny": InventorySpec(
         name="inventory-tiny", lot=10, max_backlog=2, max_inventory=4, max_transit=2, orders=(0, 1, 2), n_seasons=1,

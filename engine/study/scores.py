@@ -24,10 +24,11 @@ from ..equilibrium.flow_gaps import LearnedGaps, gap_of_law, learned_gaps
 from ..equilibrium.flow_law import law_of_table, why_no_flow
 from ..files import KofnFileError, write_bytes_atomically
 from ..game import Game
+from ..inventory import GAME_SIZES
 from ..inventory.baselines import Search, best_base_stock, best_constant
 from ..inventory.policies import OrderPolicy, learned_orders, random_orders, table_law
 from ..inventory.simulate import simulate_inventory
-from ..inventory.spec import GAME_SIZES, InventorySpec, spec_of
+from ..inventory.spec import InventorySpec, spec_of
 from ..inventory.tables import inventory_game
 from ..learning.files import read_learned
 from ..learning.policy import play
