@@ -96,12 +96,12 @@ class FiniteCheck:
     @property
     def detectable(self) -> float:
         """Smallest gain that so many paired runs would tell from 0 with a probability of 80 %, at a level of 5 %, two-sided."""
-        from scipy.stats import norm
+        from scipy.special import ndtri
 
         if self.runs < 2:
             return math.nan
         error = self.differences.std(ddof=1) / math.sqrt(self.runs)
-        return float((norm.ppf(0.5 + LEVEL / 2) + norm.ppf(POWER)) * error)
+        return float((ndtri(0.5 + LEVEL / 2) + ndtri(POWER)) * error)
 
 
 def check_response(

@@ -56,7 +56,7 @@ def demand_laws(kind: str, means: tuple[float, ...], most: int) -> np.ndarray:
 
 def poisson_laws(means: np.ndarray, most: int) -> np.ndarray:
     """Poisson laws of means float64[n] on 0 … most, what lies above it lumped there: float64[n, most + 1]."""
-    # scipy.special alone: scipy.stats takes most of a second to import, and every command reads the sizes of this game.
+    # scipy.special alone: scipy.stats takes most of a second to import.
     from scipy.special import gammaln, pdtrc, xlogy
 
     units = np.arange(most + 1)

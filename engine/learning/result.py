@@ -156,19 +156,19 @@ class Learned:
 
 def half_width(values: np.ndarray, level: float = 0.95) -> float:
     """Half width of Student's t interval of a mean; NaN for one value."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     if values.size < 2:
         return math.nan
-    return float(t.ppf(0.5 + level / 2, values.size - 1) * values.std(ddof=1) / math.sqrt(values.size))
+    return float(stdtrit(values.size - 1, 0.5 + level / 2) * values.std(ddof=1) / math.sqrt(values.size))
 
 
 def mean_curve(curves: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Mean over runs and half width of its t interval, each float64[n_points], of curves float64[runs, n_points]."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     runs = curves.shape[0]
     if runs < 2:
         return curves.mean(axis=0), np.full(curves.shape[1], math.nan)
-    factor = float(t.ppf(0.5 + level / 2, runs - 1)) / math.sqrt(runs)
+    factor = float(stdtrit(runs - 1, 0.5 + level / 2)) / math.sqrt(runs)
     return curves.mean(axis=0), factor * curves.std(axis=0, ddof=1)

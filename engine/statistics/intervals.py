@@ -48,11 +48,11 @@ def is_constant(values: np.ndarray) -> bool:
 
 def t_interval(values: np.ndarray, level: float = DEFAULT_LEVEL) -> tuple[float, float]:
     """Student's t interval of the mean of float64[n], n ≥ 2."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     if is_constant(values):
         return float(values[0]), float(values[0])
-    half = float(t.ppf(0.5 + level / 2, values.size - 1)) * float(values.std(ddof=1)) / math.sqrt(values.size)
+    half = float(stdtrit(values.size - 1, 0.5 + level / 2)) * float(values.std(ddof=1)) / math.sqrt(values.size)
     mean = float(values.mean())
     return mean - half, mean + half
 
