@@ -87,7 +87,7 @@ def test_evaluation_against_numpy(benchmark, robots, pairs, k, one_core, request
 @pytest.mark.parametrize("expectation", ["rounded", "exact"])
 def test_authors_nash_experiment(benchmark, enough, tmp_path, expectation, request):
     """k = 1 … 50, pair and figures included, as one command."""
-    enough(expectation == "exact")
+    enough(expectation == "rounded")
     ks = "1:3" if request.config.getoption("benchmark_disable") else "1:50"
     warm_up = [
         *KOFN,
