@@ -88,7 +88,7 @@ def test_evaluation_against_numpy(benchmark, robots, pairs, k, one_core, request
 def test_authors_nash_experiment(benchmark, enough, tmp_path, expectation, request):
     """k = 1 … 50, pair and figures included, as one command."""
     enough(expectation == "rounded")
-    ks = "1:3" if request.config.getoption("benchmark_disable") else "1:50"
+    size = ["-k", "1:3", "--seeds", "0:2"] if request.config.getoption("benchmark_disable") else ["-k", "1:50"]
     warm_up = [
         *KOFN,
         "study",
@@ -108,7 +108,7 @@ def test_authors_nash_experiment(benchmark, enough, tmp_path, expectation, reque
     subprocess.run(
         [*warm_up, "--expectation", expectation, "-o", str(tmp_path / "warm")], check=True, capture_output=True
     )
-    command = [*KOFN, *EXPERIMENT, "-k", ks, "--expectation", expectation, "-o", str(tmp_path / "study")]
+    command = [*KOFN, *EXPERIMENT, *size, "--expectation", expectation, "-o", str(tmp_path / "study")]
     benchmark.pedantic(subprocess.run, args=(command,), kwargs={"check": True, "capture_output": True}, rounds=1)
     study = kofn.read_study(tmp_path / "study" / "study.h5")
     returns = study.sel("mean_return")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner, Result
@@ -55,8 +57,12 @@ def write_game(folder: Path, *replacements: tuple[str, str], name: str = "rooms.
 
 
 def run(*arguments: Any) -> Result:
-    """Run a command; an exception that would be a traceback is raised here."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    """Run a command; an exception that would be a traceback is raised here.
+
+    Lines of progress that only come when work takes seconds do not come: machines differ.
+    """
+    with mock.patch("kofn.cli.progress.LOG_INTERVAL_S", math.inf):
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
