@@ -204,18 +204,15 @@ def test_repetitions_are_estimates_of_the_same_samples():
                     assert bound.variance == pytest.approx(estimate.bound.variance, rel=1e-9)
 
 
-def test_repetitions_do_not_depend_on_threads_or_on_how_they_are_divided(monkeypatch):
+def test_repetitions_do_not_depend_on_threads_or_on_how_they_are_divided(all_threads, monkeypatch):
     settings = settings_of(replications=11)
-    cell, before = settings.cells[1], numba.get_num_threads()
+    cell = settings.cells[1]
     found = repeat_cell(settings, cell)
-    try:
-        numba.set_num_threads(1)
-        # A clock that stands still makes pieces grow; one that runs makes them single.
-        ticks = itertools.count()
-        monkeypatch.setattr("kofn.engine.study.drift.time.perf_counter", lambda: float(next(ticks)))
-        alone = repeat_cell(settings, cell)
-    finally:
-        numba.set_num_threads(before)
+    numba.set_num_threads(1)
+    # A clock that stands still makes pieces grow; one that runs makes them single.
+    ticks = itertools.count()
+    monkeypatch.setattr("kofn.engine.study.drift.time.perf_counter", lambda: float(next(ticks)))
+    alone = repeat_cell(settings, cell)
     np.testing.assert_array_equal(found.values, alone.values)
     np.testing.assert_array_equal(found.weights, alone.weights)
     more = repeat_cell(settings_of(replications=14), cell)

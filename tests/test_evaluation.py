@@ -295,21 +295,17 @@ def test_a_plan_names_what_the_evaluation_does(rng):
 
 @pytest.mark.parametrize("k_local", [1, 3])
 @pytest.mark.parametrize("memory", [None, "least"])
-def test_same_bits_on_any_number_of_threads(rng, k_local, memory):
+def test_same_bits_on_any_number_of_threads(rng, k_local, memory, all_threads):
     game, policy = random_case(rng, (3, 2, 3, 2), 3, k_local)
     n = 20
     limit = None
     if memory == "least":
         stored = check_evaluation(game, 3, k_local, n)
         limit = stored.bytes_needed - (k_local > 1)
-    before = numba.get_num_threads()
     found = []
-    try:
-        for threads in (1, numba.config.NUMBA_NUM_THREADS):
-            numba.set_num_threads(threads)
-            found.append(evaluate(game, policy, n, memory_bytes=limit))
-    finally:
-        numba.set_num_threads(before)
+    for threads in (numba.get_num_threads(), 1):
+        numba.set_num_threads(threads)
+        found.append(evaluate(game, policy, n, memory_bytes=limit))
     for name in ("value", "discounted_occupancy", "stationary_occupancy"):
         np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
     for name in ("half_width", "average_reward", "average_half_width", "n_steps"):

@@ -168,17 +168,15 @@ def test_small_games_are_swept_plainly_and_large_ones_not(rng):
         ("joint", "sampled", None),
     ],
 )
-def test_same_bits_for_one_and_two_threads(actions, expectation, method, shortcuts, rng):
-    if numba.config.NUMBA_NUM_THREADS < 2:
+def test_same_bits_for_one_and_two_threads(actions, expectation, method, shortcuts, rng, all_threads):
+    if numba.get_num_threads() < 2:
         pytest.skip("this machine runs one thread")
     game = Game(**slow_tables(rng, 3, 3, 3, 3, gamma=0.95))
     policy = uniform_local_policy(game) if actions == "fixed" else None
     results = []
-    before = numba.get_num_threads()
-    for n_threads in (1, 2):
+    for n_threads in (2, 1):
         numba.set_num_threads(n_threads)
         results.append(solve(game, 9, actions, expectation, method=method, local_policy=policy, **shortcuts))
-    numba.set_num_threads(before)
     assert_same(*results)
 
 

@@ -301,16 +301,13 @@ def test_check_of_the_law_itself_has_no_gain_at_all(three_agents):
     assert check.noise_floor > 0.0
 
 
-def test_check_has_the_same_bits_on_any_number_of_threads(three_agents):
+def test_check_has_the_same_bits_on_any_number_of_threads(three_agents, all_threads):
     _, played, _ = three_agents
     response = np.zeros(12, dtype=np.int32)
-    threads = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        alone = check_response(played, response, 5, runs=13, steps=6)
-    finally:
-        numba.set_num_threads(threads)
-    np.testing.assert_array_equal(alone.returns, check_response(played, response, 5, runs=13, steps=6).returns)
+    together = check_response(played, response, 5, runs=13, steps=6)
+    numba.set_num_threads(1)
+    alone = check_response(played, response, 5, runs=13, steps=6)
+    np.testing.assert_array_equal(alone.returns, together.returns)
     first = check_response(played, response, 5, runs=4, steps=6)
     np.testing.assert_array_equal(first.returns, alone.returns[:4])
 

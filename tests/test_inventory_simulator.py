@@ -260,15 +260,11 @@ def test_demand_by_inversion():
 # ---- Streams
 
 
-def test_same_bits_for_any_threads_and_any_cut():
+def test_same_bits_for_any_threads_and_any_cut(all_threads):
     rule = policies.random_orders()
     whole = simulate_inventory(SCARCE, rule, periods=15, runs=5, seed=9, series=True)
-    before = numba.get_num_threads()
     numba.set_num_threads(1)
-    try:
-        again = simulate_inventory(SCARCE, rule, periods=15, runs=5, seed=9, series=True)
-    finally:
-        numba.set_num_threads(before)
+    again = simulate_inventory(SCARCE, rule, periods=15, runs=5, seed=9, series=True)
     np.testing.assert_array_equal(whole.series, again.series)
     np.testing.assert_array_equal(whole.retailer_profit, again.retailer_profit)
     part = simulate_inventory(SCARCE, rule, periods=10, runs=2, first_run=3, seed=9, series=True)

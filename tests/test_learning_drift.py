@@ -329,7 +329,7 @@ def assert_same(one, other):
             np.testing.assert_array_equal(array, expected[name], err_msg=f"{part} {name}", strict=True)
 
 
-def test_stops_threads_and_files_change_no_bit(game, tmp_path, monkeypatch):
+def test_stops_threads_and_files_change_no_bit(game, all_threads, tmp_path, monkeypatch):
     settings = settings_of(**BITS)
     whole = learn(game, settings)
     assert {"mass", "ring_acted", "ring_log_law", "ratio_means"} <= whole.arrays.keys()
@@ -346,12 +346,8 @@ def test_stops_threads_and_files_change_no_bit(game, tmp_path, monkeypatch):
             stopped += 1
     assert stopped >= 3
     assert_same(found, whole)
-    threads = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        assert_same(learn(game, settings), whole)
-    finally:
-        numba.set_num_threads(threads)
+    numba.set_num_threads(1)
+    assert_same(learn(game, settings), whole)
     write_learned(tmp_path / "whole.h5", whole, complete=True)
     assert_same(read_learned(tmp_path / "whole.h5"), whole)
 

@@ -144,18 +144,16 @@ def test_steps_are_those_of_labelled_agents(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_chunks_and_threads_change_no_bit(name):
+def test_chunks_and_threads_change_no_bit(name, all_threads):
     found = []
-    for threads, chunks in ((1, (12,)), (numba.config.NUMBA_NUM_THREADS, (1, 4, 7))):
+    for threads, chunks in ((numba.get_num_threads(), (1, 4, 7)), (1, (12,))):
         scene, env, seeing, rule, population = set_up(CASES[name], runs=3)
         records = records_of(3, 3, every=5)
-        before = numba.get_num_threads()
         numba.set_num_threads(threads)
         step = 0
         for chunk in chunks:
             advance(scene, env, seeing, rule, population, step, chunk, records)
             step += chunk
-        numba.set_num_threads(before)
         found.append([*population, *records[1:]])
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -181,25 +181,21 @@ ADVANCE_TABLE = (advance_sequential, advance_two_actions)
 
 
 @pytest.mark.parametrize("advance", ADVANCE_TABLE)
-def test_the_same_bits_for_any_threads_chunks_and_grouping(rng, advance):
+def test_the_same_bits_for_any_threads_chunks_and_grouping(rng, advance, all_threads):
     society = society_of(torus(5), [0, 1], lambda _, total: total)
     gamma = 0.0 if advance is advance_two_actions else 0.8
     learner, r_l = Learner(0.2, gamma, 0.7, 0.05), rng.normal(size=(5, 2))
     first = start(rng, 6, 25, 5, 2)
     play, record = copy_of(first), record_of(first, 10)
     advance(SEED, 0, 30, 3, society, learner, r_l, play, record)
-    n_threads = get_num_threads()
-    try:
-        for threads, cuts in itertools.product({1, n_threads}, ([30], [1, 4, 25], [7, 16, 7])):
-            set_num_threads(threads)
-            again, record_again, done = copy_of(first), record_of(first, 10), 0
-            for n_sweeps in cuts:
-                advance(SEED, done, n_sweeps, 3, society, learner, r_l, again, record_again)
-                done += n_sweeps
-            assert same(play, again)
-            assert same(record, record_again)
-    finally:
-        set_num_threads(n_threads)
+    for threads, cuts in itertools.product({1, get_num_threads()}, ([30], [1, 4, 25], [7, 16, 7])):
+        set_num_threads(threads)
+        again, record_again, done = copy_of(first), record_of(first, 10), 0
+        for n_sweeps in cuts:
+            advance(SEED, done, n_sweeps, 3, society, learner, r_l, again, record_again)
+            done += n_sweeps
+        assert same(play, again)
+        assert same(record, record_again)
     for rows in ([5, 1], [0], [2, 3, 4]):
         part = Play(*(array[rows] for array in first))
         record_part = record_of(part, 10)

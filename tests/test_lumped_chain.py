@@ -231,19 +231,15 @@ def test_one_local_state_and_one_agent(rng, n_sl):
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_same_bits_on_any_number_of_threads(rng, route):
+def test_same_bits_on_any_number_of_threads(rng, route, all_threads):
     game, policy = blind_case(rng, (1, 3, 3, 2))
     n = 20
     f = rng.normal(size=(1, 3, lattice_size(n, 3)))
-    before = numba.get_num_threads()
     found = []
-    try:
-        for threads in (1, numba.config.NUMBA_NUM_THREADS):
-            numba.set_num_threads(threads)
-            chain = chain_by(route, game, policy, n)
-            found.append((chain.expect(f), chain.spread(f), chain.action_law, chain.reward))
-    finally:
-        numba.set_num_threads(before)
+    for threads in (numba.get_num_threads(), 1):
+        numba.set_num_threads(threads)
+        chain = chain_by(route, game, policy, n)
+        found.append((chain.expect(f), chain.spread(f), chain.action_law, chain.reward))
     for one, more in zip(*found, strict=True):
         np.testing.assert_array_equal(one, more)
 

@@ -60,15 +60,11 @@ def test_counts_what_changed_and_leaves_local_agents_alone():
     assert again.is_local_optimum
 
 
-def test_same_bits_on_any_number_of_threads():
+def test_same_bits_on_any_number_of_threads(all_threads):
     game, policy = _random_case(11, n_sl=3, n_ag=3)
     first = refine(game, policy, 12)
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        second = refine(game, policy, 12)
-    finally:
-        numba.set_num_threads(before)
+    numba.set_num_threads(1)
+    second = refine(game, policy, 12)
     assert (first.policy.global_action == second.policy.global_action).all()
     assert first.value_after == second.value_after
     assert (first.gains == second.gains).all()

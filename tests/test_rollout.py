@@ -199,18 +199,8 @@ def test_a_deterministic_game_with_a_pure_policy_by_hand():
 # Bits
 
 
-@pytest.fixture
-def two_threads():
-    before = numba.get_num_threads()
-    if numba.config.NUMBA_NUM_THREADS < 2:
-        pytest.skip("one core")
-    numba.set_num_threads(2)
-    yield
-    numba.set_num_threads(before)
-
-
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
-def test_the_same_bits_for_any_threads_runs_and_chunks(mode, two_threads, monkeypatch):
+def test_the_same_bits_for_any_threads_runs_and_chunks(mode, all_threads, monkeypatch):
     _, _, game, subsample = game_and_policy(21)
     arguments = {"steps": 500, "seed": 9, "trace_points": 60, **mode}
     if mode["level"] == "agents":

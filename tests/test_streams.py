@@ -288,15 +288,11 @@ def test_large_bounds_are_uniform(bound):
     assert stats.chisquare(np.bincount(out * 8 // bound if bound < 2**59 else out >> 59, minlength=8)).pvalue > LEVEL
 
 
-def test_the_same_bits_for_any_number_of_threads():
+def test_the_same_bits_for_any_number_of_threads(all_threads):
     seed, n_draws = streams.checked_seed(12), 33
     expected = np.array([sum_of_run(seed, run, n_draws) for run in reversed(range(500))])[::-1]
-    n_threads = get_num_threads()
-    try:
-        for threads in {1, n_threads}:
-            set_num_threads(threads)
-            out = np.full(500, np.nan)
-            fill_runs(seed, n_draws, out)
-            assert np.array_equal(out, expected)
-    finally:
-        set_num_threads(n_threads)
+    for threads in {1, get_num_threads()}:
+        set_num_threads(threads)
+        out = np.full(500, np.nan)
+        fill_runs(seed, n_draws, out)
+        assert np.array_equal(out, expected)

@@ -184,14 +184,12 @@ def test_study_started_again_takes_finished_cells_over(spins, tmp_path):
         assert (path.stat().st_mtime_ns == cells[path.name]) == (path.name != lost)
 
 
-def test_threads_change_no_bit(squeeze, tmp_path):
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        succeed("study", *SQUEEZE, "-o", tmp_path, "-q")
-    finally:
-        numba.set_num_threads(before)
-    assert (tmp_path / "learning.h5").read_bytes() == (squeeze[1] / "learning.h5").read_bytes()
+def test_threads_change_no_bit(squeeze, all_threads, tmp_path):
+    for threads in (numba.get_num_threads(), 1):
+        numba.set_num_threads(threads)
+        folder = tmp_path / str(threads)
+        succeed("study", *SQUEEZE, "-o", folder, "-q")
+        assert (folder / "learning.h5").read_bytes() == (squeeze[1] / "learning.h5").read_bytes()
 
 
 @pytest.mark.slow
