@@ -48,7 +48,7 @@ def learn_squeeze(
     A twister_seed below 0 takes kofn's own streams instead, and gives the bits of `learn_synchronous`.
     """
     learners = take_up_run(population, 0)
-    work = make_work(Sight(env_lens, env_graph, lens, graph), None, learners, 1)
+    work = make_work(Sight(env_lens, env_graph, lens, graph), learners, 1)
     actions, seen, q = learners.actions, learners.seen, learners.tables.q
     stream, rewards = new_stream(seed), np.zeros(n_steps)
     if twister_seed >= 0:

@@ -306,7 +306,8 @@ class TaggedChain:
             if by_population:
                 out[s_g, s] += own[s_g, s]
 
-        in_threads(fill, game.n_sg * game.n_sl)
+        n_pairs = game.n_sg * game.n_sl
+        in_threads(fill, n_pairs, n_pairs * game.n_al * expected[0].size)
         return out
 
     def _places_by_field(self, s: int) -> list[tuple[int, np.ndarray]]:

@@ -8,6 +8,7 @@ fit the memory.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -125,6 +126,10 @@ class PopulationLaws:
         used = row_end[-1]
         return _Block(mass[: end[used - 1]].copy(), rank[:used].copy(), end[:used].copy(), row_end)
 
+    def _operations(self, law: int, n_functions: int) -> float:
+        """Multiplications of `expect` or `spread` by laws that are kept; infinity for those that are built anew."""
+        return n_functions * sum(block.mass.size for block in self._blocks[law]) if self._kept else math.inf
+
     def _block(self, law: int, i: int) -> _Block:
         return self._blocks[law][i] if self._kept else self._build_block(law, i)
 
@@ -151,7 +156,7 @@ class PopulationLaws:
                 expect_rows(*block, functions[law], part)
                 expected[law, :, self._first[i] : self._first[i + 1]] = part
 
-            in_threads(fill, len(self._first) - 1)
+            in_threads(fill, len(self._first) - 1, self._operations(law, len(functions[law])))
         return expected
 
     def spread(self, measures: np.ndarray) -> np.ndarray:
@@ -171,7 +176,7 @@ class PopulationLaws:
                     spread_rows(*self._block(law, i), np.ascontiguousarray(measures[law][:, rows]), total)
                 return total
 
-            for total in in_threads(fill, n_parts):
+            for total in in_threads(fill, n_parts, self._operations(law, measures.shape[1])):
                 moved[law] += total
         return moved
 

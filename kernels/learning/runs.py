@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compilation import kernel
-from .drift import DriftWork, make_drift_work
 from .fields import FieldScratch, make_field_scratch
 from .parts import Graph, Lens, Ring, Tables
 
@@ -48,7 +47,6 @@ class Work(NamedTuple):
     means: np.ndarray  # float64[n, D], expected weights
     env_scratch: FieldScratch
     scratch: FieldScratch
-    drift: DriftWork
 
 
 @kernel
@@ -108,13 +106,12 @@ def list_present(alive, n):
 
 
 @kernel
-def make_work(sight, drift, learners, n_ag):
+def make_work(sight, learners, n_ag):
     """Allocate the work space of one run.
 
     Parameters
     ----------
     sight : Sight
-    drift : Drift
     learners : Learners
     n_ag : int64
 
@@ -123,7 +120,7 @@ def make_work(sight, drift, learners, n_ag):
     Work
     """
     n = learners.states.shape[0]
-    _, n_o, n_al = learners.tables.q.shape
+    n_al = learners.tables.q.shape[2]
     return Work(
         list_present(learners.alive, n),
         np.zeros(n, np.int64),
@@ -136,7 +133,6 @@ def make_work(sight, drift, learners, n_ag):
         np.zeros((n, sight.lens.weights.shape[0])),
         make_field_scratch(sight.env_lens),
         make_field_scratch(sight.lens),
-        make_drift_work(drift, n, n_o, n_al),
     )
 
 

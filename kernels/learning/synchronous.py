@@ -20,7 +20,7 @@ from ..compilation import kernel
 from ..draws import draw_categorical
 from ..streams import PURPOSE_INITIAL, PURPOSE_LEARNING, new_stream, seek
 from .choices import draw_action, draw_actions, epsilon_at
-from .drift import replay_steps
+from .drift import make_drift_work, replay_steps
 from .fields import count_values, fill_values
 from .observation import observe
 from .parts import EVERYONE
@@ -68,7 +68,7 @@ def observe_start(scene, env_lens, env_graph, lens, graph, rule, population, ste
     epsilon = epsilon_at(rule.epsilon_start, rule.epsilon_end, rule.epsilon_steps, step)
     for i in range(population.run.shape[0]):
         learners = take_up_run(population, i)
-        work = make_work(sight, None, learners, scene.r_g.shape[2])
+        work = make_work(sight, learners, scene.r_g.shape[2])
         n_sl, s_g = scene.r_l.shape[2], population.s_g[i]
         observe(lens, graph, n_sl, s_g, rule, learners, work, epsilon, learners.seen)
 
@@ -161,8 +161,10 @@ def _rows_to_update(sight, rule, learners, work):
     return work.rows
 
 
-@kernel(error_model="numpy")
-def _learn_locally(drift, sight, rule, learners, work, population, i, step, epsilon, stream, records):
+# What follows is put into the kernels that call it before anything is compiled: as functions of their own every level would be
+# optimised once more with all below it, and take half as long again to compile.
+@kernel(error_model="numpy", inline="always")
+def _learn_locally(drift, drift_work, sight, rule, learners, work, population, i, step, epsilon, stream, records):
     """Learn from the step's own transitions or from past ones, and let the target follow."""
     tables, ring, law = learners.tables, learners.ring, work.law
     rows = _rows_to_update(sight, rule, learners, work)
@@ -177,7 +179,7 @@ def _learn_locally(drift, sight, rule, learners, work, population, i, step, epsi
     filled = population.ring_filled[i]
     if rule.batch > 0 and rule.by_step != 0:
         means, sums = population.ratio_means[i], ratio_sums(records, i, step)
-        replay_steps(drift, tables, rule, ring, head, filled, epsilon, stream, law, work.drift, means, sums)
+        replay_steps(drift, tables, rule, ring, head, filled, epsilon, stream, law, drift_work, means, sums)
     elif rule.batch > 0:
         replay_transitions(tables, rule, ring, filled, work.present, stream, law)
     else:
@@ -186,8 +188,10 @@ def _learn_locally(drift, sight, rule, learners, work, population, i, step, epsi
         move_target(tables, step, rule.target_every, rule.target_tau)
 
 
-@kernel(error_model="numpy")
-def _advance(reward, drift, scene, sight, rule, learners, work, population, i, s_g, f_seen, step, stream, records):
+@kernel(error_model="numpy", inline="always")
+def _advance(
+    reward, drift, drift_work, scene, sight, rule, learners, work, population, i, s_g, f_seen, step, stream, records
+):
     """One step of run i but for its learning: return a_g, the executed f, the system reward, next s_g, the mean weight."""
     epsilon = epsilon_at(rule.epsilon_start, rule.epsilon_end, rule.epsilon_steps, step)
     a_g = _act_globally(scene, rule, learners, work, s_g, f_seen, epsilon, stream)
@@ -208,18 +212,20 @@ def _advance(reward, drift, scene, sight, rule, learners, work, population, i, s
     if rule.learning != 0:
         if rule.global_learns != 0:
             _learn_globally(scene, rule, learners, s_g, f_seen, a_g, system, s_g_next, f)
-        _learn_locally(drift, sight, rule, learners, work, population, i, step, epsilon, stream, records)
+        _learn_locally(drift, drift_work, sight, rule, learners, work, population, i, step, epsilon, stream, records)
     for j in range(work.present.shape[0]):
         learners.seen[work.present[j]] = work.next_seen[work.present[j]]
     return s_g_next, f, system, weight
 
 
-@kernel(error_model="numpy")
+@kernel(error_model="numpy", inline="always")
 def _learn_run(reward, drift, i, scene, sight, rule, population, seed, first_step, n_steps, records):
     """Advance one run; `reward` is a function of (s_g, f, s, a), or None for the table r_l; `drift` a Drift, or None."""
     stream = new_stream(seed)
     learners = take_up_run(population, i)
-    work = make_work(sight, drift, learners, scene.r_g.shape[2])
+    work = make_work(sight, learners, scene.r_g.shape[2])
+    _, n_o, n_al = learners.tables.q.shape
+    drift_work = make_drift_work(drift, learners.states.shape[0], n_o, n_al)
     if rule.by_step != 0 and work.present.shape[0] < learners.states.shape[0]:
         raise ValueError("alive: found absent agents, expected everyone where past steps are replayed")
     s_g = population.s_g[i]
@@ -227,7 +233,7 @@ def _learn_run(reward, drift, i, scene, sight, rule, population, seed, first_ste
     for step in range(first_step, first_step + n_steps):
         seek(stream, PURPOSE_LEARNING, population.run[i], step)
         s_g, f, system, weight = _advance(
-            reward, drift, scene, sight, rule, learners, work, population, i, s_g, f, step, stream, records
+            reward, drift, drift_work, scene, sight, rule, learners, work, population, i, s_g, f, step, stream, records
         )
         note_step(records, i, step, system, weight)
     population.s_g[i] = s_g
