@@ -146,7 +146,13 @@ def learning(medians: dict, extra: dict) -> list[tuple[str, str, str]]:
     if "test_two_threads" in medians:
         facts = extra["test_two_threads"]
         what = f"the same, T_q = 1, 8 runs, {facts['ticks']:,} agent-steps, two threads"
-        table.append((what, seconds(medians["test_two_threads"]), f"{facts['times_one_thread']:.2f} × one thread"))
+        table.append(
+            (
+                what,
+                seconds(medians["test_two_threads"]),
+                f"{facts['times_one_thread']:.2f} × one thread, bare arithmetic {facts['bare']:.2f} ×",
+            )
+        )
     for n, steps in ((100, 20_000), (1000, 5000)):
         name = f"test_gaussian_squeeze[{n}-{steps}]"
         if name in medians:
