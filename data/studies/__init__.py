@@ -1,0 +1,1 @@
+"""Studies that are shipped, as TOML files, and an example for a cluster."""
