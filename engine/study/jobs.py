@@ -68,10 +68,15 @@ def run_jobs(
     with ProcessPoolExecutor(n_processes, context, _start_worker, (stop, threads, shared_work)) as pool:
         try:
             with _workers_of_our_own():
-                positions: dict[Future, int] = {pool.submit(_run_job, i): i for i in range(len(jobs))}
-                # The pool looks for new processes when something is submitted, just before it starts one: without
-                # this it would not notice that the last one was killed.
-                pool.submit(_do_nothing)
+                try:
+                    positions: dict[Future, int] = {pool.submit(_run_job, i): i for i in range(len(jobs))}
+                    # The pool looks for new processes when something is submitted, just before it starts one: without
+                    # this it would not notice that the last one was killed.
+                    pool.submit(_do_nothing)
+                except Exception:
+                    # A pool that breaks closes what the next process is being given; asked again, it says that it is broken.
+                    pool.submit(_do_nothing)
+                    raise
             pending = set(positions)
             while pending:
                 done, pending = wait(pending, timeout=POLL_S, return_when=FIRST_COMPLETED)
