@@ -129,7 +129,6 @@ def test_ticks_on_one_core(benchmark, enough, one_core, t_q):
     benchmark.extra_info["ticks"] = n_sweeps * N
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread")
 @njit(parallel=True)
 def bare_arithmetic(out):
     """Four streams of shifts per item that read nothing and fill the units of a core: what the second core is worth."""
@@ -147,6 +146,7 @@ def bare_arithmetic(out):
         out[item] = a ^ b ^ c ^ d
 
 
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread")
 def test_two_threads(benchmark, request):
     n_sweeps, n_runs = 5000, 8
     # The cores differ from second to second: few pairs say 1.6 or 2.1.

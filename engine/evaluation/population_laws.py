@@ -70,6 +70,8 @@ class PopulationLaws:
         self.truncation, self.truncated_mass = truncation, 0.0
         self._sizes = lattice_sizes(self.n, self.n_sl)
         self._laws, self._blocks = list(laws), {}
+        # Entries of the laws that are kept; those that are built anew take long.
+        self._entries: list[float] = [math.inf] * len(laws)
         self._factors: Factorisation | None = None
         self.rho = 1.0
         blind = self._try_symmetric_power(error)
@@ -81,6 +83,7 @@ class PopulationLaws:
         if self._kept:
             for law in own:
                 self._blocks[law] = in_threads(functools.partial(self._build_block, law), len(self._first) - 1)
+                self._entries[law] = sum(block.mass.size for block in self._blocks[law])
 
     def _try_symmetric_power(self, error: float) -> list[bool]:
         """Set up the symmetric power where it serves and is stable; returns where."""
@@ -126,10 +129,6 @@ class PopulationLaws:
         used = row_end[-1]
         return _Block(mass[: end[used - 1]].copy(), rank[:used].copy(), end[:used].copy(), row_end)
 
-    def _operations(self, law: int, n_functions: int) -> float:
-        """Multiplications of `expect` or `spread` by laws that are kept; infinity for those that are built anew."""
-        return n_functions * sum(block.mass.size for block in self._blocks[law]) if self._kept else math.inf
-
     def _block(self, law: int, i: int) -> _Block:
         return self._blocks[law][i] if self._kept else self._build_block(law, i)
 
@@ -156,7 +155,7 @@ class PopulationLaws:
                 expect_rows(*block, functions[law], part)
                 expected[law, :, self._first[i] : self._first[i + 1]] = part
 
-            in_threads(fill, len(self._first) - 1, self._operations(law, len(functions[law])))
+            in_threads(fill, len(self._first) - 1, len(functions[law]) * self._entries[law])
         return expected
 
     def spread(self, measures: np.ndarray) -> np.ndarray:
@@ -176,7 +175,7 @@ class PopulationLaws:
                     spread_rows(*self._block(law, i), np.ascontiguousarray(measures[law][:, rows]), total)
                 return total
 
-            for total in in_threads(fill, n_parts, self._operations(law, measures.shape[1])):
+            for total in in_threads(fill, n_parts, measures.shape[1] * self._entries[law]):
                 moved[law] += total
         return moved
 
