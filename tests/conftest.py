@@ -36,6 +36,15 @@ def all_threads():
 
 
 @pytest.fixture
+def one_thread():
+    """One thread for work so small that it would only wait for a second."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    yield
+    numba.set_num_threads(before)
+
+
+@pytest.fixture
 def rng():
     """A generator with the same seed in every test."""
     return np.random.default_rng(20240611)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
-import pytest
 
 from kofn.engine.equilibrium.alternate import alternate
 from kofn.engine.equilibrium.result import Equilibrium
@@ -86,12 +83,3 @@ def assert_same(left: Any, right: Any) -> None:
     """Assert equal bits, and name the fields that differ."""
     left, right = bits_of(left), bits_of(right)
     assert [name for name in right if left[name] != right[name]] == []
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Games this small only wait for a second thread."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    yield
-    numba.set_num_threads(before)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from nash_games import K, N, alternated, assert_same, one_thread, small_game
+from nash_games import K, N, alternated, assert_same, small_game
 
 import kofn
 from kofn.engine.backups.selection import TooLargeError
@@ -21,7 +21,7 @@ from kofn.engine.game import Game
 from kofn.engine.policy import uniform_local_policy
 from oracles import random_game_tables
 
-__all__ = ["one_thread"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Seeds of games by how their alternation ends; that of "converged" takes four rounds.
 SEEDS = {FIXED_POINT: 0, REVERTED: 1, CONVERGED: 18}

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 import pytest
 from command_runs import refusal_of
-from nash_games import K, N, alternated, assert_same, bits_of, one_thread, small_game
+from nash_games import K, N, alternated, assert_same, bits_of, small_game
 from processes import assert_same_contents
 
 from kofn.engine.equilibrium import valuation as valuation_module
@@ -18,7 +18,7 @@ from kofn.engine.files import KofnFileError
 from kofn.engine.policy import uniform_local_policy
 from kofn.engine.solve import Interrupted
 
-__all__ = ["one_thread"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # ---- Same bits
 

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from command_runs import refused, run, strict_json, succeed, unchanged
-from nash_games import one_thread, small_game, write_tables
+from nash_games import small_game, write_tables
 from processes import KOFN, Session, assert_same_contents, catches_sigterm
 
 from kofn.engine.equilibrium.alternate import alternate
@@ -20,7 +20,7 @@ from kofn.engine.equilibrium.mean_field import mean_field_gains
 from kofn.engine.equilibrium.settings import read_authors_config
 from kofn.engine.game_files import load_game
 
-__all__ = ["one_thread"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TIMEOUT_S = 120.0
 AUTHORS = {

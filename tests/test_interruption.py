@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
-import numba
 import numpy as np
 import pytest
 from processes import KOFN, Session, assert_same_contents, catches_sigterm
@@ -138,14 +137,6 @@ def test_stopped_solve_leaves_a_checkpoint_and_one_line(games, tmp_path):
 
 
 # Studies.
-
-
-@pytest.fixture
-def one_thread():
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    yield
-    numba.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

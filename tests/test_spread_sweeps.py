@@ -183,24 +183,36 @@ dask = pytest.mark.filterwarnings("ignore")
 
 @pytest.mark.slow
 @dask
-def test_dask_workers_and_a_lost_one(game):
+def test_dask_workers_and_lost_ones(game):
     robots = load_game("robots")
     options = {"local_policy": uniform_local_policy(robots), "tol": 1e-7, **SHORTCUTS["anderson"]}
     expected = solve(robots, 12, **options)
     joint = {**options_of(game, "joint"), **SHORTCUTS["policy"]}
+    killed = []
+
+    def kill(pid):
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
+
     with local_cluster() as (cluster, client):
         assert_same(solve(game, 8, **joint, executor=client), solve(game, 8, **joint))
-        pids = [worker.pid for worker in cluster.workers.values()]
-        killed = []
 
-        def kill_one(report):
+        def kill_one_in_the_next_sweep(report):
             if report.sweep == 4:
-                # In the middle of the next sweep.
-                timer = threading.Timer(0.01, lambda: (os.kill(pids[0], signal.SIGKILL), killed.append(pids[0])))
-                timer.start()
+                threading.Timer(0.01, kill, [cluster.workers[0].pid]).start()
 
-        assert_same(solve(robots, 12, **options, executor=client, progress=kill_one), expected)
-        assert killed
+        assert_same(solve(robots, 12, **options, executor=client, progress=kill_one_in_the_next_sweep), expected)
+        assert len(killed) == 1
+
+        def kill_one_that_waits_for_its_value(report):
+            if report.sweep == 4:
+                # It takes nothing any more, so the value of the next sweep is on its way to it when it ends.
+                pid = cluster.workers[1].pid
+                os.kill(pid, signal.SIGSTOP)
+                threading.Timer(1.0, kill, [pid]).start()
+
+        assert_same(solve(robots, 12, **options, executor=client, progress=kill_one_that_waits_for_its_value), expected)
+        assert len(killed) == 2
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from command_runs import refused, succeed, unchanged
 from command_runs import write_game as write_rooms
-from nash_games import one_thread, small_game, write_tables
+from nash_games import small_game, write_tables
 from processes import KOFN, Session, assert_same_contents
 
 from kofn.engine.equilibrium.alternate import alternate
@@ -25,7 +25,7 @@ from kofn.engine.study.files import read_study
 from kofn.engine.study.run import study
 from kofn.engine.study.settings import StudySettings, load_study
 
-__all__ = ["one_thread"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TIMEOUT_S = 120.0
 FIGURES = {"convergence.png", "heat-maps.png", "mode-accuracy.png", "reward.png"}

@@ -159,6 +159,11 @@ def _follow(tables: dict[str, Any], value: np.ndarray, choice: np.ndarray, rewar
     return tables["followed"].apply(value, rewards=rewards)
 
 
+def _same(value: np.ndarray) -> np.ndarray:
+    """What all parts of a sweep are computed from, as a task."""
+    return value
+
+
 # In the process that solves.
 
 
@@ -299,7 +304,7 @@ class Workers:
 class DaskWorkers:
     """The workers of a Dask scheduler, asked for parts.
 
-    A part goes to the worker that has its tables as long as that worker lives; values are sent once to each worker.
+    A part goes to the worker that has its tables as long as that worker lives; a value is sent once to each worker.
 
     Parameters
     ----------
@@ -337,23 +342,27 @@ class DaskWorkers:
         raise AssertionError
 
     def _try(self, digest, problem, parts, request, value, more) -> list[Any]:
+        import dask
+
         client = self._client
         if client.status != "running":
             raise self._lost()
         names = self._names()
-        # One copy on each worker: a part goes to one of them, and a lost worker loses nothing.
-        sent = None if value is None else client.scatter(value, broadcast=True, hash=False)
-        futures = [
-            client.submit(
-                compute_part,
-                *(digest, problem, part, None, request, sent, *x),
-                workers=[names[i * len(names) // len(parts)]] if names else None,
-                allow_other_workers=bool(names),
-                pure=False,
-                retries=2,
-            )
-            for i, (part, x) in enumerate(zip(parts, more, strict=True))
-        ]
+        # Values are large, and meant to be.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"}):
+            # A task that the scheduler can give again: what is scattered is lost with its worker, or never comes to one that ends.
+            sent = None if value is None else client.submit(_same, value, pure=False)
+            futures = [
+                client.submit(
+                    compute_part,
+                    *(digest, problem, part, None, request, sent, *x),
+                    workers=[names[i * len(names) // len(parts)]] if names else None,
+                    allow_other_workers=bool(names),
+                    pure=False,
+                    retries=2,
+                )
+                for i, (part, x) in enumerate(zip(parts, more, strict=True))
+            ]
         return [self._result(future) for future in futures]
 
     def _result(self, future: Any) -> Any:

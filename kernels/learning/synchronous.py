@@ -192,7 +192,7 @@ def _learn_locally(drift, drift_work, sight, rule, learners, work, population, i
 def _advance(
     reward, drift, drift_work, scene, sight, rule, learners, work, population, i, s_g, f_seen, step, stream, records
 ):
-    """One step of run i but for its learning: return a_g, the executed f, the system reward, next s_g, the mean weight."""
+    """One step of run i, learning included: return the next s_g, the executed f, the system reward and the mean weight."""
     epsilon = epsilon_at(rule.epsilon_start, rule.epsilon_end, rule.epsilon_steps, step)
     a_g = _act_globally(scene, rule, learners, work, s_g, f_seen, epsilon, stream)
     table = learners.tables.theta if learners.tables.theta.shape[0] > 0 else learners.tables.q
