@@ -211,8 +211,12 @@ def test_dask_workers_and_lost_ones(game):
                 os.kill(pid, signal.SIGSTOP)
                 threading.Timer(1.0, kill, [pid]).start()
 
-        assert_same(solve(robots, 12, **options, executor=client, progress=kill_one_that_waits_for_its_value), expected)
-        assert len(killed) == 2
+        # The value goes first to either worker; a broadcast never ends where that is the other one: found in 7 of 8 runs.
+        for n_killed in (2, 3, 4):
+            client.wait_for_workers(2, timeout=60)
+            asked = {**options, "executor": client, "progress": kill_one_that_waits_for_its_value}
+            assert_same(solve(robots, 12, **asked), expected)
+            assert len(killed) == n_killed
 
 
 @pytest.mark.slow
